@@ -1,0 +1,1 @@
+"""Holds any receiver to the spec: subjects, schedules, reports, command line."""

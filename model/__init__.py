@@ -1,0 +1,1 @@
+"""The readings of the spec: the reference model, slow and obvious."""

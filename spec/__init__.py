@@ -1,0 +1,1 @@
+"""What must hold: one text per rule. Imports nothing of ours."""
