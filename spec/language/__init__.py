@@ -1,0 +1,67 @@
+"""The language of the spec: guarded commands in plain Python, traced once into a small immutable tree.
+
+A rule reads the state before the step, and all its writes happen at once. Expressions have no truth
+value, so that `if`, `and`, `or`, `not` and chained comparisons cannot be misread: use `&`, `|`, `~`,
+`>>` (implies), `where()`, `every()` and `some()`. Whatever is wrong with a rule fails when its module
+is imported, with the rule's id and the line.
+"""
+
+from colofd.spec.language.canonical import canonical, sha256
+from colofd.spec.language.cells import Map, Relation, Scalar, State, Update
+from colofd.spec.language.expressions import (
+    And,
+    Constant,
+    Equal,
+    Every,
+    Expr,
+    Index,
+    Literal,
+    Not,
+    Or,
+    Parameter,
+    Read,
+    Some,
+    Sort,
+    SpecError,
+    Where,
+    every,
+    some,
+    sort_name,
+    where,
+)
+from colofd.spec.language.rules import Actor, Clause, ClauseBook, Rule, RuleBook, Spec
+
+__all__ = [
+    "Actor",
+    "And",
+    "Clause",
+    "ClauseBook",
+    "Constant",
+    "Equal",
+    "Every",
+    "Expr",
+    "Index",
+    "Literal",
+    "Map",
+    "Not",
+    "Or",
+    "Parameter",
+    "Read",
+    "Relation",
+    "Rule",
+    "RuleBook",
+    "Scalar",
+    "Some",
+    "Sort",
+    "Spec",
+    "SpecError",
+    "State",
+    "Update",
+    "Where",
+    "canonical",
+    "every",
+    "sha256",
+    "some",
+    "sort_name",
+    "where",
+]

@@ -1,0 +1,168 @@
+"""Cells of the state: what a rule may read and write."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from colofd.spec.language.expressions import Expr, Parameter, Read, Sort, SpecError, lift
+
+T = TypeVar("T")
+K = TypeVar("K")
+K1 = TypeVar("K1")
+K2 = TypeVar("K2")
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One write of a step: `cell[key] := value`, for all values of the `bound` parameters in the key."""
+
+    cell: "Cell"
+    key: tuple[Expr[Any], ...]
+    bound: tuple[Parameter[Any], ...]
+    value: Expr[Any]
+
+
+class Cell:
+    """A named part of the state: a function from the `key` sorts to the sort `to`."""
+
+    name: str
+    doc: str
+
+    def __init__(self, *key: Sort, to: Sort, doc: str = "") -> None:
+        self.key = key
+        self.to = to
+        self.doc = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+
+class State:
+    """Base class of a state. A subclass declares cells; an instance is what a rule is traced on."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_guards", [])
+        object.__setattr__(self, "_updates", [])
+
+    @classmethod
+    def cells(cls) -> tuple[Cell, ...]:
+        """Return all cells in the order of their declaration."""
+        return tuple(cell for owner in reversed(cls.__mro__) for cell in vars(owner).values() if isinstance(cell, Cell))
+
+    def when(self, *guards: Expr[bool]) -> None:
+        """Add guards: the step may be taken only where all of them hold."""
+        recorded: list[Expr[bool]] = self._guards
+        recorded.extend(lift(guard, bool) for guard in guards)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # only reached for names that do not exist
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise SpecError(f"no cell {name!r} in {type(self).__name__}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not isinstance(inspect.getattr_static(type(self), name, None), Cell):
+            raise SpecError(f"no cell {name!r} in {type(self).__name__}")
+        object.__setattr__(self, name, value)
+
+    def _write(self, cell: Cell, key: tuple[Expr[Any], ...], bound: tuple[Parameter[Any], ...], value: object) -> None:
+        recorded: list[Update] = self._updates
+        if any(update.cell is cell for update in recorded):
+            raise SpecError(f"{cell.name} is written twice in one step")
+        recorded.append(Update(cell, key, bound, lift(value, cell.to)))
+
+
+class Scalar(Cell, Generic[T]):
+    """A cell without a key."""
+
+    def __init__(self, to: type[T], doc: str) -> None:
+        super().__init__(to=to, doc=doc)
+
+    @overload
+    def __get__(self, state: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, state: State, owner: type) -> Expr[T]: ...
+    def __get__(self, state: State | None, owner: type) -> Self | Expr[T]:
+        return self if state is None else Read(self, ())
+
+    def __set__(self, state: State, value: Expr[T] | T) -> None:
+        state._write(self, (), (), value)  # noqa: SLF001  # cells and their state are one mechanism
+
+
+class Map(Cell, Generic[K, T]):
+    """A cell with one key, such as `guest[page]`."""
+
+    def __init__(self, key: type[K], to: type[T], doc: str) -> None:
+        super().__init__(key, to=to, doc=doc)
+
+    @overload
+    def __get__(self, state: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, state: State, owner: type) -> "MapOf[K, T]": ...
+    def __get__(self, state: State | None, owner: type) -> "Self | MapOf[K, T]":
+        return self if state is None else MapOf(self, state)
+
+    def __set__(self, state: State, value: object) -> None:
+        raise SpecError(f"{self.name} has a key: write {self.name}[key] or {self.name}[:]")
+
+
+class Relation(Cell, Generic[K1, K2, T]):
+    """A cell with two keys, such as `packet[channel, page]`."""
+
+    def __init__(self, first: type[K1], second: type[K2], to: type[T], doc: str) -> None:
+        super().__init__(first, second, to=to, doc=doc)
+
+    @overload
+    def __get__(self, state: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, state: State, owner: type) -> "RelationOf[K1, K2, T]": ...
+    def __get__(self, state: State | None, owner: type) -> "Self | RelationOf[K1, K2, T]":
+        return self if state is None else RelationOf(self, state)
+
+    def __set__(self, state: State, value: object) -> None:
+        raise SpecError(f"{self.name} has keys: write {self.name}[first, second]")
+
+
+@dataclass(frozen=True)
+class MapOf(Generic[K, T]):
+    """A `Map` of one traced state."""
+
+    cell: Map[K, T]
+    state: State
+
+    def __getitem__(self, key: Expr[K]) -> Expr[T]:
+        return Read(self.cell, (lift(key, self.cell.key[0]),))
+
+    @overload
+    def __setitem__(self, key: Expr[K], value: Expr[T] | T) -> None: ...
+    @overload
+    def __setitem__(self, key: slice, value: Callable[[Expr[K]], Expr[T] | T] | T) -> None: ...
+    def __setitem__(self, key: Expr[K] | slice, value: Callable[[Expr[K]], Expr[T] | T] | Expr[T] | T) -> None:
+        if not isinstance(key, slice):
+            self.state._write(self.cell, (lift(key, self.cell.key[0]),), (), value)  # noqa: SLF001  # as in Scalar
+            return
+        variable: Parameter[K] = Parameter(_variable_name(value), self.cell.key[0])
+        content = value(variable) if isinstance(value, FunctionType) else value
+        self.state._write(self.cell, (variable,), (variable,), content)  # noqa: SLF001  # as in Scalar
+
+
+@dataclass(frozen=True)
+class RelationOf(Generic[K1, K2, T]):
+    """A `Relation` of one traced state."""
+
+    cell: Relation[K1, K2, T]
+    state: State
+
+    def __getitem__(self, key: tuple[Expr[K1], Expr[K2]]) -> Expr[T]:
+        return Read(self.cell, self._lifted(key))
+
+    def __setitem__(self, key: tuple[Expr[K1], Expr[K2]], value: Expr[T] | T) -> None:
+        self.state._write(self.cell, self._lifted(key), (), value)  # noqa: SLF001  # as in Scalar
+
+    def _lifted(self, key: tuple[Expr[K1], Expr[K2]]) -> tuple[Expr[Any], ...]:
+        return tuple(lift(part, sort) for part, sort in zip(key, self.cell.key, strict=True))
+
+
+def _variable_name(value: object) -> str:
+    return next(iter(inspect.signature(value).parameters)) if isinstance(value, FunctionType) else "every"

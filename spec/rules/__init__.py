@@ -1,0 +1,1 @@
+"""The rules, one text each: who may do what, and when."""
