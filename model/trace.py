@@ -1,0 +1,183 @@
+"""Accepts or refuses a run of a receiver: every event must be a step that the spec allows, with its effect on memory.
+
+A run is a list of events, one per micro-step (`Step`), in the order in which their effects could be seen.
+What was sent is not in the events: the peer (a recording, or a generated schedule) says it, packet by packet.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
+from colofd.spec.constants import MAIN_CHANNEL, Step
+from colofd.spec.state import Phase
+
+
+class TraceEvent(Protocol):
+    """One micro-step, as a receiver reports it.
+
+    `pages` and `zero_pages` are page numbers over all blocks; `digests` (see `page_digest`) were read back
+    from memory after the effect, one for each page, normal pages first.
+    """
+
+    @property
+    def step(self) -> Step: ...  # noqa: D102  # documented by the class
+    @property
+    def channel(self) -> str: ...  # noqa: D102
+    @property
+    def pages(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def zero_pages(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def digests(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A packet of a multifd channel, or one page record of the main channel, as the peer sent it."""
+
+    pages: tuple[int, ...]
+    contents: tuple[bytes, ...]
+    zero_pages: tuple[int, ...]
+
+
+class Refused(Exception):  # noqa: N818  # says what happened to the trace
+    """The spec does not allow a run. `rule` is the step that was refused, `index` its place in the run."""
+
+    def __init__(self, index: int, event: TraceEvent, why: str) -> None:
+        self.index = index
+        self.rule = str(event.step)
+        self.why = why
+        channel = f" on {event.channel}" if event.channel else ""
+        super().__init__(f"event {index}, {event.step}{channel}: {why}")
+
+
+def channel_number(name: str) -> int:
+    """Return the number that the model gives to a channel: 0 for main, N + 1 for mfdN."""
+    return MAIN_NUMBER if name == MAIN_CHANNEL else int(name.removeprefix("mfd")) + 1
+
+
+_PREPARES = (Step.PREPARE, Step.MAIN_PREPARE)
+_READS = (Step.READ_PAGE, Step.MAIN_READ_PAGE)
+_PARTS = (Step.READ_PART, Step.MAIN_READ_PART)
+_ZEROS = (Step.ZERO_PAGE, Step.MAIN_ZERO_PAGE)
+_MIRRORS = (Step.MIRROR, Step.MAIN_MIRROR)
+
+
+@dataclass
+class Acceptor:
+    """Fires the rule of each event on a machine and compares what memory held afterwards.
+
+    `sent` holds, for each channel, what the peer sends and the receiver has not prepared yet.
+    `own_writes` holds the contents of pages that the secondary's guest writes, in the order in which that is reported.
+    """
+
+    machine: Machine
+    sent: dict[str, deque[Sent]] = field(default_factory=dict)
+    own_writes: deque[bytes] = field(default_factory=deque)
+    current: dict[str, Sent] = field(default_factory=dict)
+    fired: dict[str, int] = field(default_factory=dict)
+    accepted: int = 0
+
+    def accept(self, event: TraceEvent) -> None:
+        """Take one event; Refused if the spec does not allow it here, or if memory differs afterwards."""
+        try:
+            self._take(event)
+        except NotEnabled as refusal:
+            raise Refused(self.accepted, event, str(refusal)) from refusal
+        self.accepted += 1
+        self.fired[event.step] = self.fired.get(event.step, 0) + 1
+
+    def accept_recorded(self, events: Sequence[TraceEvent]) -> None:
+        """Take a whole run whose peer's writes are not known apart from what it sends.
+
+        The primary must have written a page before it sends it: before the checkpoint begins, in COLO.
+        """
+        for index, event in enumerate(events):
+            if event.step == Step.CHECKPOINT_BEGIN:
+                for sent in self._upcoming(events[index + 1 :]):
+                    self.primary_writes(sent)
+            if event.step in _PREPARES and self.machine.phase is Phase.PRECOPY and self.sent[event.channel]:
+                self.primary_writes(self.sent[event.channel][0])
+            self.accept(event)
+
+    def _upcoming(self, events: Iterable[TraceEvent]) -> list[Sent]:
+        """Return what the receiver prepares before the checkpoint is received, or given up."""
+        counts: dict[str, int] = {}
+        for event in events:
+            if event.step in (Step.CHECKPOINT_RECEIVED, Step.TAKE_OVER, Step.STOP):
+                break
+            if event.step in _PREPARES:
+                counts[event.channel] = counts.get(event.channel, 0) + 1
+        return [sent for channel, count in counts.items() for sent in list(self.sent[channel])[:count]]
+
+    def primary_writes(self, sent: Sent) -> None:
+        """Let the primary's guest write what a packet carries."""
+        self.machine.fire("guest.primary-write", pages=sent.pages, values=self.machine.numbers(sent.contents))
+        self.machine.fire("guest.primary-write", pages=sent.zero_pages, values=(0,) * len(sent.zero_pages))
+
+    def _take(self, event: TraceEvent) -> None:
+        match event.step:
+            case Step.PREPARE | Step.MAIN_PREPARE:
+                self._prepare(event)
+            case Step.ZERO_PAGE | Step.MAIN_ZERO_PAGE:
+                self._pages(event, event.zero_pages, self._buffer(event))
+            case Step.READ_PAGE | Step.MAIN_READ_PAGE:
+                self._pages(event, event.pages, self._buffer(event), self._contents_of(event))
+            case Step.READ_PART | Step.MAIN_READ_PART:
+                opaque = [self.machine.contents.opaque(digest) for digest in event.digests]
+                self._pages(event, event.pages, self._buffer(event), opaque)
+            case Step.MIRROR:
+                self._pages(event, (*event.pages, *event.zero_pages), "guest")
+            case Step.MAIN_MIRROR:
+                self._pages(event, (*event.pages, *event.zero_pages), "cache" if self.machine.cells["colo"] else "guest")
+            case Step.FLUSH_PAGE:
+                self._pages(event, event.pages, "guest")
+            case Step.GUEST_WRITE:
+                written = [self.own_writes.popleft() for _ in event.pages]
+                self._pages(event, event.pages, "guest", [self.machine.contents.number(page) for page in written])
+            case _:
+                self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL))
+
+    def _prepare(self, event: TraceEvent) -> None:
+        waiting = self.sent.get(event.channel)
+        if not waiting:
+            raise Refused(self.accepted, event, "nothing that was sent is left to prepare")
+        sent = waiting[0]
+        if (event.pages, event.zero_pages) != (sent.pages, sent.zero_pages):
+            wanted = f"normal {sent.pages} and zero {sent.zero_pages}"
+            raise Refused(self.accepted, event, f"prepared normal {event.pages} and zero {event.zero_pages}, but {wanted} were sent")
+        channel = channel_number(event.channel)
+        self.machine.fire("send.normal-page", channel=channel, pages=sent.pages)
+        self.machine.fire("send.zero-page", channel=channel, pages=sent.zero_pages)
+        self.machine.fire(event.step, channel=channel)
+        self.current[event.channel] = waiting.popleft()
+
+    def _contents_of(self, event: TraceEvent) -> list[int]:
+        sent = self.current[event.channel]
+        content = dict(zip(sent.pages, sent.contents, strict=True))
+        unknown = [page for page in event.pages if page not in content]
+        if unknown:
+            raise Refused(self.accepted, event, f"read pages {unknown}, which the packet does not carry")
+        return [self.machine.contents.number(content[page]) for page in event.pages]
+
+    def _buffer(self, event: TraceEvent) -> str:
+        """Return the cell in which the event's pages land."""
+        cells = self.machine.cells
+        is_direct = not cells["colo"] or (event.channel == MAIN_CHANNEL and cells["mirror"][MAIN_NUMBER])
+        return "guest" if is_direct else "cache"
+
+    def _pages(self, event: TraceEvent, pages: Sequence[int], cell: str, values: Sequence[int] = ()) -> None:
+        self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL), pages=pages, values=values)
+        expected = self.machine.digests(cell, pages)
+        if len(event.digests) != len(expected):
+            raise Refused(self.accepted, event, f"{len(event.digests)} digests for {len(expected)} pages")
+        different = [page for page, want, have in zip(pages, expected, event.digests, strict=True) if want != have]
+        if different:
+            raise Refused(self.accepted, event, f"{cell} does not hold what it should at pages {different}")
+
+
+def numbered(packets: Mapping[str, Iterable[Sent]]) -> dict[str, deque[Sent]]:
+    """Return what a peer sends as the queues that an `Acceptor` takes."""
+    return {channel: deque(sent) for channel, sent in packets.items()}
