@@ -42,7 +42,8 @@ class Cell:
 class State:
     """Base class of a state. A subclass declares cells; an instance is what a rule is traced on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_read_only: bool = False) -> None:
+        object.__setattr__(self, "_is_read_only", is_read_only)
         object.__setattr__(self, "_guards", [])
         object.__setattr__(self, "_updates", [])
 
@@ -53,10 +54,12 @@ class State:
 
     def when(self, *guards: Expr[bool]) -> None:
         """Add guards: the step may be taken only where all of them hold."""
+        if self._is_read_only:
+            raise SpecError("a clause has no guards")
         recorded: list[Expr[bool]] = self._guards
         recorded.extend(lift(guard, bool) for guard in guards)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # only reached for names that do not exist
+    def __getattr__(self, name: str) -> Any:  # only reached for names that do not exist
         if name.startswith("__"):
             raise AttributeError(name)
         raise SpecError(f"no cell {name!r} in {type(self).__name__}")
@@ -67,6 +70,8 @@ class State:
         object.__setattr__(self, name, value)
 
     def _write(self, cell: Cell, key: tuple[Expr[Any], ...], bound: tuple[Parameter[Any], ...], value: object) -> None:
+        if self._is_read_only:
+            raise SpecError("a clause writes nothing")
         recorded: list[Update] = self._updates
         if any(update.cell is cell for update in recorded):
             raise SpecError(f"{cell.name} is written twice in one step")
@@ -160,7 +165,9 @@ class RelationOf(Generic[K1, K2, T]):
     def __setitem__(self, key: tuple[Expr[K1], Expr[K2]], value: Expr[T] | T) -> None:
         self.state._write(self.cell, self._lifted(key), (), value)  # noqa: SLF001  # as in Scalar
 
-    def _lifted(self, key: tuple[Expr[K1], Expr[K2]]) -> tuple[Expr[Any], ...]:
+    def _lifted(self, key: object) -> tuple[Expr[Any], ...]:
+        if not isinstance(key, tuple) or len(key) != len(self.cell.key):
+            raise SpecError(f"{self.cell.name} has {len(self.cell.key)} keys")
         return tuple(lift(part, sort) for part, sort in zip(key, self.cell.key, strict=True))
 
 

@@ -191,7 +191,7 @@ def where(condition: Expr[bool], then: Expr[T], otherwise: Expr[T]) -> Expr[T]:
     return Where(lift(condition, bool), then, lift(otherwise, then.sort))
 
 
-def _quantify(make: "type[Every] | type[Some]", body: Callable[..., Expr[bool]], sorts: tuple[Sort, ...]) -> Expr[bool]:
+def _quantify(make: "type[Every | Some]", body: Callable[..., Expr[bool]], sorts: tuple[Sort, ...]) -> Expr[bool]:
     variables: list[Parameter[Any]] = [Parameter(name, sort) for name, sort in zip(inspect.signature(body).parameters, sorts, strict=True)]
     formula: Expr[bool] = lift(body(*variables), bool)
     for variable in reversed(variables):

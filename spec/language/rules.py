@@ -1,11 +1,13 @@
 """Rules and clauses: texts that are traced when their module is imported."""
 
 import inspect
+import linecache
 import traceback
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from colofd.spec.language.cells import State, Update
@@ -42,6 +44,8 @@ class Rule:
     parameters: tuple[Parameter[Any], ...]
     guards: tuple[Expr[bool], ...]
     updates: tuple[Update, ...]
+    location: str
+    """File and line of the text; no part of what it means."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +56,40 @@ class Clause:
     doc: str
     source: str
     formula: Expr[bool]
+    location: str
+    """File and line of the text; no part of what it means."""
 
 
 def _described(function: Callable[..., object], identifier: str, source: str) -> str:
     doc = inspect.getdoc(function) or ""
-    for what, text in (("id", identifier), ("docstring", doc), ("source", source)):
+    for what, text in (("id", identifier), ("source", source), ("docstring", doc)):
         if not text.strip():
-            raise _located(SpecError(f"it has no {what}"), identifier or function.__name__, function)
+            place = _definition(function) if what == "docstring" else _location(function)
+            raise SpecError(f"{identifier or function.__name__}: it has no {what} ({place})")
     return doc
 
 
+def _location(function: Callable[..., object]) -> str:
+    """Return file and line where the text begins, with its decorator."""
+    code = function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _definition(function: Callable[..., object]) -> str:
+    """Return file and line of the `def`, which is some lines below a decorator."""
+    code = function.__code__
+    first = code.co_firstlineno
+    lines = enumerate(linecache.getlines(code.co_filename)[first - 1 :], first)
+    return f"{code.co_filename}:{next((number for number, line in lines if line.lstrip().startswith('def ')), first)}"
+
+
 def _located(error: SpecError, identifier: str, function: Callable[..., object]) -> SpecError:
-    """Return `error` with the id of the text and the line in it that is wrong."""
-    code = function.__code__ if inspect.isfunction(function) else None
-    file, line = (code.co_filename, code.co_firstlineno) if code else ("?", 0)
+    """Return `error` with the id of the text and the line that is wrong: in the text, or in a helper that it calls."""
+    place = _definition(function)
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == file and frame.lineno is not None:
-            line = max(line, frame.lineno)
-    return SpecError(f"{identifier}: {error} ({file}:{line})")
+        if Path(frame.filename).parent != Path(__file__).parent:
+            place = f"{frame.filename}:{frame.lineno}"
+    return SpecError(f"{identifier}: {error} ({place})")
 
 
 def _sort_of(annotation: object, name: str) -> Sort:
@@ -105,7 +125,7 @@ class RuleBook(Generic[S]):
             except SpecError as error:
                 raise _located(error, identifier, function) from error
             guards, updates = tuple(state._guards), tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
-            self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates))
+            self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates, _location(function)))
             return function
 
         return trace
@@ -126,14 +146,11 @@ class ClauseBook(Generic[S]):
 
         def trace(function: Callable[[S], Expr[bool]]) -> Callable[[S], Expr[bool]]:
             doc = _described(function, identifier, source)
-            state = self.state()
             try:
-                formula = lift(function(state), bool)
-                if state._updates or state._guards:  # noqa: SLF001  # the trace that the state kept
-                    raise SpecError("a clause writes nothing and has no guards")  # noqa: TRY301  # located below
+                formula = lift(function(self.state(is_read_only=True)), bool)
             except SpecError as error:
                 raise _located(error, identifier, function) from error
-            self.clauses.append(Clause(identifier, doc, source, formula))
+            self.clauses.append(Clause(identifier, doc, source, formula, _location(function)))
             return function
 
         return trace
@@ -152,11 +169,12 @@ class Spec:
     clauses: tuple[Clause, ...]
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for identifier in [*(rule.id for rule in self.rules), *(clause.id for clause in self.clauses)]:
-            if identifier in seen:
-                raise SpecError(f"{identifier}: this id is taken")
-            seen.add(identifier)
+        taken: dict[str, str] = {}
+        texts: list[Rule | Clause] = [*self.rules, *self.clauses]
+        for text in texts:
+            if text.id in taken:
+                raise SpecError(f"{text.id}: this id is taken by {taken[text.id]} ({text.location})")
+            taken[text.id] = text.location
 
     def rule(self, identifier: str) -> Rule:
         """Return the rule with this id; KeyError if there is none."""
