@@ -59,6 +59,14 @@ class Command(IntEnum):
     SWITCHOVER_START = 11
 
 
+COMMAND_LENGTHS: Final = {
+    Command.OPEN_RETURN_PATH: 0,
+    Command.PING: 4,
+    Command.SWITCHOVER_START: 0,
+}
+"""Bytes after each command that is received here (savevm.c:mig_cmd_args)."""
+
+
 class ReturnPathMessage(IntEnum):
     """Messages from the destination to the source (migration.c:enum mig_rp_message_type)."""
 
@@ -70,6 +78,13 @@ class ReturnPathMessage(IntEnum):
     RESUME_ACK = 6
     SWITCHOVER_ACK = 7
 
+
+RETURN_PATH_LENGTHS: Final = {
+    ReturnPathMessage.SHUT: 4,
+    ReturnPathMessage.PONG: 4,
+    ReturnPathMessage.SWITCHOVER_ACK: 0,
+}
+"""Bytes after each return-path message outside of postcopy (migration.c:rp_cmd_args)."""
 
 RAM_SECTION: Final = "ram"
 RAM_INSTANCE: Final = 0
@@ -123,6 +138,9 @@ class PacketFlag(IntFlag):
     DEVICE_STATE = 0x40
 
 
+COMPRESSED_PAYLOAD_LIMIT: Final = 2 * MULTIFD_PACKET_BYTES
+"""Largest payload of a compressed packet; QEMU's buffer is this large (multifd-zlib.c:multifd_zlib_recv_setup)."""
+
 COMPRESSION_MASK: Final = 0x3E
 """Bits of the packet flags that name the compression method; none of them set: uncompressed."""
 
@@ -167,6 +185,10 @@ class ColoMessage(IntEnum):
     VMSTATE_LOADED = 6
 
 
+DEVICE_STATE_LIMIT: Final = 256 * 1024 * 1024
+"""Largest device state of a checkpoint that is accepted when nothing else is said; QEMU has no limit."""
+
+
 class Step(StrEnum):
     """The micro-steps of a receiver. Each is the id of a rule; a recorded run is a list of them."""
 
@@ -190,7 +212,6 @@ class Step(StrEnum):
     FILL_BEGIN = "phase.fill-begin"
     ENTER_COLO = "phase.enter-colo"
     GIVE_UP = "phase.give-up"
-    GUEST_WRITE = "guest.secondary-write"
     CHECKPOINT_BEGIN = "checkpoint.begin"
     CHECKPOINT_RECEIVED = "checkpoint.received"
     FLUSH_BEGIN = "checkpoint.flush-begin"
