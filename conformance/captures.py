@@ -222,11 +222,12 @@ def _check_channels(folder: Path, channels: int, streams: Mapping[str, bytes]) -
 
 
 def _check_events(folder: Path, events: tuple[Event, ...], files: Mapping[tuple[str, Direction], bytes]) -> None:
-    """Check that the events say where each byte of each channel came, once."""
+    """Check that the events say when each byte of each channel came, once, and that the source opens each channel."""
     seen: Counter[tuple[str, Direction]] = Counter()
     for event in events:
-        if event.length < 0:
-            raise CaptureError(f"{folder}/events.json.xz has an event of {event.length} bytes")
+        opens = event.direction == TO_DESTINATION and event.length > 0
+        if event.length < 0 or not (opens or seen[event.channel, TO_DESTINATION]):
+            raise CaptureError(f"{folder}/events.json.xz has an event of negative length, or before its channel opened: {event}")
         seen[event.channel, event.direction] += event.length
     recorded = {key: len(content) for key, content in files.items() if content}
     if {key: count for key, count in seen.items() if count} != recorded:

@@ -185,3 +185,13 @@ def test_a_name_that_is_no_capture_lists_those_there_are(tmp_path: Path) -> None
     """Given a folder without meta.json, when it is looked up, then the error lists what could have been meant."""
     with pytest.raises(CaptureError, match="precopy-mfd2-none"):
         find(str(tmp_path))
+
+
+@pytest.mark.parametrize("event", [[0.0, "main", "<", 0], [0.0, "mfd0", ">", 0], [0.0, "main", ">", -1]])
+def test_events_that_cannot_be_are_refused(copy: Path, event: list[object]) -> None:
+    """Given a first event which closes, replies on, or takes back from a channel that never opened, when loaded, then it is refused."""
+    path = copy / "events.json.xz"
+    events = json.loads(lzma.decompress(path.read_bytes()))
+    path.write_bytes(lzma.compress(json.dumps([event, *events]).encode()))
+    with pytest.raises(CaptureError, match="before its channel opened"):
+        load(copy)

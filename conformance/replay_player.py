@@ -1,0 +1,131 @@
+"""Plays the source's part of a recorded migration: the same bytes, in the recorded order, on sockets of this process."""
+
+import select
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from colofd.conformance.captures import TO_SOURCE, Capture, Event
+from colofd.spec.constants import MAIN_CHANNEL
+from colofd.spec.reasons import Reason, Rejected
+
+REPLY_BYTES: Final = 4096
+
+
+class _Channel:
+    """Our end of one channel."""
+
+    def __init__(self, stream: bytes, connection: socket.socket) -> None:
+        self.connection = connection
+        self.allowed = 0
+        """Bytes that the record has sent by now."""
+        self.closes = False
+        """Whether the record closes the channel after them."""
+        self._stream = memoryview(stream)
+        self._sent = 0
+        self._is_lost = False
+
+    @property
+    def is_pending(self) -> bool:
+        return self._sent < self.allowed and not self._is_lost
+
+    def advance(self) -> None:
+        """Send what fits now, without waiting. A destination that hung up loses the channel, which is its own affair."""
+        try:
+            if self.is_pending:
+                self._sent += self.connection.send(self._stream[self._sent : self.allowed])
+            if self.closes and not self.is_pending:
+                self.connection.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._is_lost = True
+
+
+class Player:
+    """Feeds the recorded channels to a destination, and waits for its replies where the record has them.
+
+    It ends early, without an error, when the destination hangs up the main channel.
+    """
+
+    def __init__(self, capture: Capture, attach: Callable[[socket.socket], None], *, patience: float) -> None:
+        """Play `capture`; the other end of each channel is given to `attach` when its first bytes are on their way.
+
+        A destination that neither reads nor replies for `patience` seconds while it should raises `Rejected(DEADLINE)`.
+        """
+        self._capture = capture
+        self._attach = attach
+        self._patience = patience
+        self._channels: dict[str, _Channel] = {}
+        self._replies = bytearray()
+        self._is_hung_up = False
+
+    @property
+    def replies(self) -> bytes:
+        """What the destination has replied on the main channel so far."""
+        return bytes(self._replies)
+
+    def play(self) -> None:
+        """Play everything. In COLO the channels stay open at the end, as a primary that goes on would leave them."""
+        replies = 0
+        for event in self._capture.events:
+            if self._is_hung_up:
+                return
+            if event.direction == TO_SOURCE:
+                replies += event.length if event.channel == MAIN_CHANNEL else 0
+                self._wait_for_replies(replies)
+            elif event.length:
+                self._send(event)
+            elif not self._capture.colo:
+                self._channels[event.channel].closes = True
+                self._channels[event.channel].advance()
+        self._turn_until(lambda: not self._pending(), "that it reads all bytes")
+
+    def collect(self) -> None:
+        """Read the replies up to the destination's end of the main channel, which it has closed already."""
+        self._turn_until(lambda: self._is_hung_up, "that it closes the main channel")
+
+    def close(self) -> None:
+        """Close our end of all channels."""
+        for channel in self._channels.values():
+            channel.connection.close()
+
+    def _send(self, event: Event) -> None:
+        if event.channel in self._channels:
+            channel = self._channels[event.channel]
+            channel.allowed += event.length
+            channel.advance()
+            return
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        channel = self._channels[event.channel] = _Channel(self._capture.streams[event.channel], ours)
+        channel.allowed = event.length
+        channel.advance()
+        self._attach(theirs)
+
+    def _wait_for_replies(self, count: int) -> None:
+        self._turn_until(lambda: len(self._replies) >= count, f"{count} bytes of replies")
+
+    def _pending(self) -> list[_Channel]:
+        return [channel for channel in self._channels.values() if channel.is_pending]
+
+    def _turn_until(self, is_done: Callable[[], bool], awaited: str) -> None:
+        """Send and receive, whatever is possible first, until `is_done` or the destination hangs up."""
+        main = self._channels[MAIN_CHANNEL].connection
+        while not is_done() and not self._is_hung_up:
+            pending = {channel.connection: channel for channel in self._pending()}
+            readable, writable, _ = select.select([main], pending, [], self._patience)
+            if not readable and not writable:
+                raise Rejected(Reason.DEADLINE, read=f"nothing for {self._patience} s", expected=f"{awaited} from the destination")
+            for connection in writable:
+                pending[connection].advance()
+            if readable:
+                self._receive(main)
+
+    def _receive(self, main: socket.socket) -> None:
+        try:
+            received = main.recv(REPLY_BYTES)
+        except ConnectionError:
+            received = b""
+        self._replies += received
+        self._is_hung_up = not received
