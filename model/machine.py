@@ -90,7 +90,7 @@ class Machine:
         return None
 
     def fire(self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] | Array = ()) -> None:
-        """Take one step, or one step for each page; NotEnabled if a guard does not hold, and then nothing has changed.
+        """Take one step, or one step for each page (none for no pages); NotEnabled if a guard does not hold, and then nothing has changed.
 
         Args:
             identifier: id of the rule.
@@ -99,6 +99,8 @@ class Machine:
             values: numbers of contents, one for each page, for rules that have a value.
         """
         rule = SPEC.rule(identifier)
+        if not pages and any(parameter.sort is Page for parameter in rule.parameters):
+            return
         if len(pages) > 1 and (not _is_pagewise(rule) or len(set(pages)) < len(pages)):
             for index, page in enumerate(pages):
                 self.fire(identifier, channel=channel, pages=(page,), values=values[index : index + 1])

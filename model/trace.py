@@ -59,10 +59,6 @@ def channel_number(name: str) -> int:
 
 
 _PREPARES = (Step.PREPARE, Step.MAIN_PREPARE)
-_READS = (Step.READ_PAGE, Step.MAIN_READ_PAGE)
-_PARTS = (Step.READ_PART, Step.MAIN_READ_PART)
-_ZEROS = (Step.ZERO_PAGE, Step.MAIN_ZERO_PAGE)
-_MIRRORS = (Step.MIRROR, Step.MAIN_MIRROR)
 
 
 @dataclass
@@ -70,12 +66,10 @@ class Acceptor:
     """Fires the rule of each event on a machine and compares what memory held afterwards.
 
     `sent` holds, for each channel, what the peer sends and the receiver has not prepared yet.
-    `own_writes` holds the contents of pages that the secondary's guest writes, in the order in which that is reported.
     """
 
     machine: Machine
     sent: dict[str, deque[Sent]] = field(default_factory=dict)
-    own_writes: deque[bytes] = field(default_factory=deque)
     current: dict[str, Sent] = field(default_factory=dict)
     fired: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
@@ -134,9 +128,6 @@ class Acceptor:
                 self._pages(event, (*event.pages, *event.zero_pages), "cache" if self.machine.cells["colo"] else "guest")
             case Step.FLUSH_PAGE:
                 self._pages(event, event.pages, "guest")
-            case Step.GUEST_WRITE:
-                written = [self.own_writes.popleft() for _ in event.pages]
-                self._pages(event, event.pages, "guest", [self.machine.contents.number(page) for page in written])
             case _:
                 self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL))
 

@@ -120,7 +120,7 @@ class Check:
         condition: over this field, fields before it and context names.
         reason: the one reason to refuse.
         source: QEMU file:function that makes the check, or that would be the place for it.
-        breaking: how to make a valid record violate this check and none before it.
+        breaking: the edit of a valid record that violates this check and none before it; None if it takes more than one edit.
         qemu: "checked", or "not checked: " and what happens there.
         at: the field whose offset is reported, if it is an earlier one.
     """
@@ -129,7 +129,7 @@ class Check:
     condition: Expression
     reason: Reason
     source: str
-    breaking: tuple[Change, ...]
+    breaking: Change | None
     qemu: str = "checked"
     at: str = ""
 
@@ -191,9 +191,9 @@ def name(identifier: str) -> Name:
     return Name(identifier)
 
 
-def becomes(field: str, value: Operand, index: int = 0) -> tuple[Change, ...]:
+def becomes(field: str, value: Operand, index: int = 0) -> Change:
     """Return the edit that sets one field, or the element `index` of an array field."""
-    return (Change(field, term(value), index),)
+    return Change(field, term(value), index)
 
 
 def canonical_table(table: Table) -> dict[str, object]:

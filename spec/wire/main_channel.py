@@ -218,7 +218,7 @@ SECTION_IS_NEW = Check(
     name("section_id").not_among(name("sections")),
     Reason.SECTION_ID,
     _SECTION_START,
-    (),
+    None,
     qemu="not checked: the later section takes over the id",
 )
 SECTION_IS_RAM = Check(

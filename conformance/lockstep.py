@@ -1,0 +1,385 @@
+"""Drives a receiver and the reference model through one schedule, micro-step by micro-step, and compares.
+
+A schedule is a sequence of moves. Some belong to the peer (write, send, cut), some let one thread of the receiver
+take its next micro-step. After each of those, the model must allow the step, and guest RAM, cache, receivedmap and
+dirty bitmap must be what the model says, wherever the rules define them.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from colofd.conformance.gates import CONTROL, Gates, Stalled
+from colofd.conformance.peer import Peer, ScheduledGuest, UnexpectedReply, page_content
+from colofd.conformance.subjects import Factory, Options
+from colofd.model.contents import page_digest
+from colofd.model.machine import Machine
+from colofd.model.trace import Acceptor, Refused, TraceEvent
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
+from colofd.spec.state import At, Carried, Phase
+
+T = TypeVar("T")
+
+_PAGES_ARRIVE = (Phase.PRECOPY, Phase.RECEIVING)
+_ENDED = (Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED, Phase.FAILED)
+_IN_COLO = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED)
+
+
+class Violation(Exception):  # noqa: N818  # says what was found
+    """The receiver did something that the spec does not allow. `rule` is the id of the rule or clause, `moves` the schedule."""
+
+    def __init__(self, rule: str, why: str, moves: Sequence[str]) -> None:
+        self.rule = rule
+        self.why = why
+        self.moves = tuple(moves)
+        super().__init__(f"{rule}: {why}\nafter the moves:\n  " + "\n  ".join(moves))
+
+
+@dataclass
+class Reached:
+    """How far a schedule got."""
+
+    checkpoints: int = 0
+    is_taken_over: bool = False
+    micro_steps: int = 0
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether a checkpoint was committed, or the secondary took over."""
+        return self.checkpoints > 0 or self.is_taken_over
+
+
+class Lockstep:
+    """One receiver, one model, one peer."""
+
+    def __init__(self, factory: Factory, options: Options) -> None:
+        self.options = options
+        self.moves: list[str] = [f"options {options}"]
+        self.reached = Reached()
+        self.peer = Peer(options)
+        self.guest = ScheduledGuest(options.pages)
+        self.gates = Gates()
+        self.machine = Machine(
+            options.pages, options.channels, colo=options.colo, deferred=options.is_mirror_deferred, page_size=options.page_size
+        )
+        self.acceptor = Acceptor(self.machine, {name: deque() for name in [*self.peer.channels, MAIN_CHANNEL]})
+        self.owed: dict[str, int] = dict.fromkeys(self.acceptor.sent, 0)
+        self.exited: set[str] = set()
+        self.is_faulty = False
+        self._is_closed = False
+        self.receiver = factory(options, self.guest, self.gates.trace, self.gates.gate)
+        self._checked(self._connect)
+
+    # Moves of the peer.
+
+    def primary_writes(self, page: int, number: int) -> None:
+        """The primary's guest writes content `number` into a page."""
+        self._note(f"primary writes page {page}: content {number}")
+        content = page_content(number, self.options.page_size)
+        self.machine.fire("guest.primary-write", pages=(page,), values=self.machine.numbers([content]))
+        self.peer.write(page, content)
+
+    def can_primary_write(self) -> bool:
+        """Whether the primary's guest runs."""
+        return self.machine.phase in (Phase.PRECOPY, Phase.IDLE) and not self.is_faulty
+
+    def guest_writes(self, page: int, number: int, *, is_reported_at_once: bool) -> None:
+        """The secondary's guest writes content `number` into a page; the receiver learns of it now, or when it stops the guest."""
+        self._note(f"guest writes page {page}: content {number}")
+        content = page_content(number, self.options.page_size)
+        self.machine.fire("guest.secondary-write", pages=(page,), values=self.machine.numbers([content]))
+        self.receiver.write_guest(page, content)
+        self.guest.wrote(page)
+        if is_reported_at_once:
+            self.receiver.guest_wrote(self.guest.take_written())
+
+    def can_guest_write(self) -> bool:
+        """Whether the secondary's guest runs, for the model and for the receiver."""
+        return self.guest.is_running and bool(self.machine.cells["guest_running"]) and not self._is_closed
+
+    def can_send(self) -> bool:
+        """Whether pages may be put on the channels."""
+        return self.machine.phase in _PAGES_ARRIVE and not self.is_faulty and bool(self.peer.sendable())
+
+    def send(self, channel: str, pages: Sequence[int]) -> None:
+        """Put a packet (main channel: one record) on a channel."""
+        self._note(f"{channel} carries pages {list(pages)}")
+        self._put(channel, pages)
+
+    def _put(self, channel: str, pages: Sequence[int]) -> None:
+        for group in [[page] for page in pages] if channel == MAIN_CHANNEL else [list(pages)]:
+            sent = self.peer.take(group)
+            self.acceptor.sent[channel].append(sent)
+            if channel == MAIN_CHANNEL:
+                self.peer.put_record(sent)
+                self.owed[channel] += 3
+            else:
+                self.peer.put(channel, self.peer.packet(channel, sent))
+                self.owed[channel] += 4 + bool(sent.pages) + bool(sent.zero_pages)
+
+    def end_round(self) -> None:
+        """SYNC on every multifd channel, and MULTIFD_FLUSH on the main channel; everybody goes on until the barrier is released."""
+        self._note("the round ends")
+        for name in self.peer.channels:
+            self.peer.put_sync(name)
+            self.owed[name] += 1
+        self.peer.put_round_end()
+        self.drain()
+        self.owed[MAIN_CHANNEL] += 1
+        self.drain()
+        self._check_clauses()
+
+    def drain(self) -> None:
+        """Let every thread finish what is on its channel, one after the other."""
+        while any(self.owed.values()):
+            for name in [name for name, count in self.owed.items() if count]:
+                self.step(name)
+
+    def send_rest(self) -> None:
+        """Send everything that must still be sent, in new rounds where that is needed."""
+        while self.peer.unsent:
+            for number, page in enumerate(self.peer.sendable()):
+                self._put((self.peer.channels or [MAIN_CHANNEL])[number % max(1, len(self.peer.channels))], [page])
+            self.drain()
+            self.end_round()
+
+    def end_precopy(self) -> None:
+        """Send the rest and end precopy: the destination enters COLO, or completes."""
+        self._note("precopy ends")
+        self.send_rest()
+        if self.peer.sent_in_round:
+            self.end_round()
+        self.peer.put_precopy_end()
+        if not self.peer.channels:
+            self._owe_steps(Step.RELEASE, Step.RELEASE)
+        last = Step.ENTER_COLO if self.options.colo else Step.COMPLETE
+        self._step_until(MAIN_CHANNEL, last)
+        if self.options.colo:
+            self._checked(self.peer.expect_return_path_replies)
+            self._checked(lambda: self.peer.expect(ColoMessage.CHECKPOINT_READY))
+        self._check_clauses()
+
+    def begin_checkpoint(self) -> None:
+        """The primary stops its guest and asks for a checkpoint."""
+        self._note("a checkpoint begins")
+        self.peer.put_request()
+        self._step_until(MAIN_CHANNEL, Step.CHECKPOINT_BEGIN)
+        self._checked(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY))
+        self.peer.put_checkpoint_begin()
+
+    def receive_checkpoint(self) -> None:
+        """The rest of a checkpoint is sent, with its device state; it is received, and nothing of it is in the guest yet."""
+        self._note("the checkpoint is received")
+        self.send_rest()
+        if self.peer.sent_in_round or not self.peer.channels:
+            self.end_round()
+        self.peer.put_checkpoint_end()
+        if not self.peer.channels:
+            self._owe_steps(Step.RELEASE)
+        self._step_until(MAIN_CHANNEL, Step.CHECKPOINT_RECEIVED)
+        self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
+
+    def commit(self) -> None:
+        """The checkpoint is flushed into the guest."""
+        self._note("the checkpoint is flushed")
+        self._step_until(MAIN_CHANNEL, Step.COMMIT)
+        self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED))
+        self.reached.checkpoints += 1
+        self._check_clauses()
+
+    def cut(self, channel: str, pages: Sequence[int], keep: float) -> None:
+        """A channel dies in the middle of a packet: only the first part of its bytes arrives."""
+        self._note(f"{channel} dies after {keep:.2f} of a packet with pages {list(pages)}")
+        self.drain()
+        self.is_faulty = True
+        sent = self.peer.take(pages)
+        self.acceptor.sent[channel].append(sent)
+        content = self.peer.packet(channel, sent)
+        self.peer.put(channel, content[: int(keep * (len(content) - 1))])
+        self.peer.ends[channel].close()
+        self._run_freely(lambda: len(self.exited) == len(self.owed), None)
+
+    # Moves of the receiver's threads.
+
+    def step(self, channel: str) -> None:
+        """Let the thread of a channel take its next micro-step."""
+        step = self._checked(lambda: self.gates.wait_for(channel))
+        self._note(f"{channel} takes {step}")
+        self._release(channel)
+        self.owed[channel] = max(0, self.owed[channel] - 1)
+        self._look_for_surprises()
+
+    def failover(self, order: Sequence[str] = ()) -> None:
+        """The secondary takes over, wherever its threads are; they end in any order, those in `order` first."""
+        self._note("failover")
+        self._run_in_helper(self.receiver.failover, order)
+        self.reached.is_taken_over = self.machine.phase is Phase.FAILOVER
+        if not self.reached.is_taken_over:
+            raise self._violation(str(Step.TAKE_OVER), f"failover has ended in phase {self.machine.phase.name}")
+
+    def can_fail_over(self) -> bool:
+        """Whether the destination is in COLO, and not in a flush."""
+        return self.machine.phase in _IN_COLO
+
+    def close(self) -> None:
+        """End the receiver, and check that everything was freed."""
+        if self._is_closed:
+            return
+        self._note("the receiver is closed")
+        self._run_in_helper(self.receiver.close, ())
+        self._is_closed = True
+        self.peer.close()
+        self.gates.open()
+        self._check_clauses()
+        for cell, step in (("cache_allocated", Step.RELEASE_CACHE), ("receivedmap_allocated", Step.RELEASE_RECEIVEDMAP)):
+            if self.machine.cells[cell]:
+                raise self._violation(str(step), "memory was not released")
+        self.reached.micro_steps = self.acceptor.accepted
+
+    def abandon(self) -> None:
+        """Let everything run to its end without checking, after a violation."""
+        self.gates.open()
+        self.peer.close()
+        helper = threading.Thread(target=self.receiver.close, daemon=True)
+        helper.start()
+        helper.join(5)
+
+    # How it is done.
+
+    def _note(self, move: str) -> None:
+        self.moves.append(move)
+
+    def _violation(self, rule: str, why: str) -> Violation:
+        return Violation(rule, why, self.moves)
+
+    def _checked(self, action: Callable[[], T]) -> T:
+        """Run what waits for the receiver; a thread that stalls, or answers wrongly, is a violation."""
+        try:
+            return action()
+        except (Stalled, UnexpectedReply) as failure:
+            raise self._violation("progress", str(failure)) from failure
+
+    def _connect(self) -> None:
+        ends = self.peer.connect()
+
+        def attach() -> None:
+            for end in ends:
+                self.receiver.attach(end)
+
+        helper = threading.Thread(target=attach, daemon=True)
+        helper.start()
+        self._run_freely(lambda: self.machine.phase is not Phase.SETUP, helper)
+        helper.join()
+        self.peer.begin_ram()
+        if not self.peer.channels:
+            self.owed[MAIN_CHANNEL] += 1
+            self.drain()
+
+    def _owe_steps(self, *steps: Step) -> None:
+        self.owed[MAIN_CHANNEL] += len(steps)
+        self.drain()
+
+    def _step_until(self, channel: str, last: Step) -> None:
+        self._note(f"{channel} goes on until {last}")
+        while last not in self._release_next(channel):
+            pass
+
+    def _release_next(self, channel: str) -> list[Step]:
+        self._checked(lambda: self.gates.wait_for(channel))
+        return [event.step for event in self._release(channel)]
+
+    def _release(self, channel: str) -> list[TraceEvent]:
+        events = self._checked(lambda: self.gates.release(channel))
+        for event in events:
+            self._accept(event)
+        self._compare()
+        return events
+
+    def _accept(self, event: TraceEvent) -> None:
+        try:
+            self.acceptor.accept(event)
+        except Refused as refusal:
+            raise self._violation(refusal.rule, str(refusal)) from refusal
+        if event.step == Step.EXIT:
+            self.exited.add(event.channel)
+
+    def _look_for_surprises(self) -> None:
+        """Let whoever comes to a micro-step without being owed one go on, so that the model can refuse it."""
+        for channel in self.gates.arrived():
+            is_main_at_barrier = channel == MAIN_CHANNEL and self._all_parked()
+            if channel in self.owed and not self.owed[channel] and not is_main_at_barrier and channel not in self.exited:
+                self._release(channel)
+
+    def _all_parked(self) -> bool:
+        return all(self.owed[name] == 0 for name in self.peer.channels)
+
+    def _run_in_helper(self, action: Callable[[], None], order: Sequence[str]) -> None:
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                action()
+            except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
+                errors.append(error)
+
+        helper = threading.Thread(target=run, daemon=True)
+        helper.start()
+        self._run_freely(lambda: False, helper, order)
+        if errors:
+            raise self._violation("failover", f"the call failed: {errors[0]!r}")
+
+    def _run_freely(self, is_done: Callable[[], bool], helper: threading.Thread | None, order: Sequence[str] = ()) -> None:
+        """Let whoever comes to a micro-step take it, those in `order` first, until it is done or the helper thread ends."""
+        self.is_faulty = self.is_faulty or self.machine.phase is not Phase.SETUP
+        while not is_done() and self._checked(lambda: self.gates.wait_for_any(helper)):
+            arrived = self.gates.arrived()
+            channel = next((name for name in (*order, CONTROL, *sorted(arrived)) if name in arrived), None)
+            if channel is not None:
+                self._note(f"{channel or 'the caller'} takes {arrived[channel]}")
+                self._release(channel)
+        for event in self.gates.take_events():
+            self._accept(event)
+
+    def _check_clauses(self) -> None:
+        violated = self.machine.violated()
+        if violated:
+            raise self._violation(violated[0], f"the model's own state violates {', '.join(violated)}")
+
+    def _compare(self) -> None:
+        """Compare memory and maps with the model, where the rules define them."""
+        cells = self.machine.cells
+        seen = self.receiver.observe(has_cache=bool(cells["cache_allocated"]), has_maps=bool(cells["receivedmap_allocated"]))
+        is_guest_defined = not (self.options.is_mirror_deferred and self.machine.phase in (Phase.PRECOPY, Phase.FILLING))
+        if is_guest_defined:
+            self._compare_pages("guest", "isolation.guest", seen.guest)
+        if seen.cache is not None:
+            self._compare_pages("cache", "receive.clean-page-arrived", seen.cache)
+        if cells["receivedmap_allocated"]:
+            self._compare_map("received", "receive.untouched-buffer-zero", seen.received)
+            if self.options.colo and self.machine.phase not in _ENDED:
+                self._compare_map("peer_dirty", "mirror.dirty-covers", seen.peer_dirty)
+
+    def _defined_pages(self) -> npt.NDArray[np.bool_]:
+        """Return which pages hold something that is known: not those whose payload may be arriving (`receive.read-part`)."""
+        cells = self.machine.cells
+        is_arriving = (cells["packet"] == list(Carried).index(Carried.NORMAL)) & (cells["channel_at"] == list(At).index(At.BODY))[:, None]
+        defined: npt.NDArray[np.bool_] = ~is_arriving.any(axis=0)
+        return defined
+
+    def _compare_pages(self, cell: str, rule: str, image: bytes) -> None:
+        size = self.options.page_size
+        pages = np.flatnonzero(self._defined_pages()).tolist()
+        digests = [page_digest(image[page * size : (page + 1) * size]) for page in pages]
+        different = [page for page, want, have in zip(pages, self.machine.digests(cell, pages), digests, strict=True) if want != have]
+        if different:
+            raise self._violation(rule, f"{cell} differs from the model at pages {different}")
+
+    def _compare_map(self, cell: str, rule: str, seen: npt.NDArray[np.bool_]) -> None:
+        different = np.flatnonzero((self.machine.cells[cell] != seen) & self._defined_pages()).tolist()
+        if different:
+            raise self._violation(rule, f"{cell} differs from the model at pages {different}")

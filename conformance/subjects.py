@@ -1,0 +1,131 @@
+"""What can be checked: a subject makes receivers that a schedule can drive and look into."""
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from colofd.impl import Block, Deadlines, Destination
+from colofd.model.trace import TraceEvent
+from colofd.spec.constants import Compression, Step
+
+BLOCK: Final = "ram"
+"""Name of the one RAM block of a generated schedule."""
+
+PATIENCE: Final = Deadlines(connect=20.0, progress=20.0, idle=20.0, lease=5.0)
+"""Longer than any schedule holds a thread, so that a deadline is never what ends a schedule."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a receiver is set up: RAM in pages, multifd channels, and the choices that it makes."""
+
+    pages: int = 12
+    channels: int = 2
+    colo: bool = True
+    is_mirror_deferred: bool = False
+    compression: Compression = Compression.NONE
+    page_size: int = 4096
+
+
+class Guest(Protocol):
+    """The secondary's guest, as the receiver asks for it."""
+
+    def stop(self) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """Stop; return which pages the guest has written itself."""
+
+    def run(self) -> None:
+        """Run."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a receiver's memory holds now: whole RAM as bytes, maps with one entry for each page; None: cannot be seen."""
+
+    guest: bytes
+    cache: bytes | None
+    received: npt.NDArray[np.bool_]
+    peer_dirty: npt.NDArray[np.bool_]
+
+
+class Receiver(Protocol):
+    """One receiver under test."""
+
+    def attach(self, channel: socket.socket) -> None:
+        """Take one connected channel."""
+
+    def failover(self) -> None:
+        """Take over: the primary is gone."""
+
+    def close(self) -> None:
+        """End, and free everything."""
+
+    def guest_wrote(self, mask: npt.NDArray[np.bool_]) -> None:
+        """Learn that the guest itself has written pages."""
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Write guest RAM as the guest does."""
+
+    def observe(self, *, has_cache: bool, has_maps: bool) -> Observed:
+        """Look into memory, as far as it is allocated."""
+
+
+Factory = Callable[[Options, Guest, Callable[[TraceEvent], None], Callable[[Step, str], None]], Receiver]
+"""Makes a receiver: options, the guest, and the two callbacks `trace` and `gate`."""
+
+
+class BuiltIn:
+    """The receiver of `colofd.impl`."""
+
+    def __init__(self, options: Options, guest: Guest, trace: Callable[[TraceEvent], None], gate: Callable[[Step, str], None]) -> None:
+        self._page_size = options.page_size
+        self._destination = Destination(
+            [Block(BLOCK, options.pages * options.page_size)],
+            options.channels,
+            colo=options.colo,
+            compression=options.compression,
+            mirror="deferred" if options.is_mirror_deferred else "packet",
+            page_size=options.page_size,
+            guest=guest,
+            deadlines=PATIENCE,
+            trace=trace,
+            gate=gate,
+        )
+
+    def attach(self, channel: socket.socket) -> None:
+        """Take one connected channel."""
+        self._destination.attach(channel)
+
+    def failover(self) -> None:
+        """Take over: the primary is gone."""
+        self._destination.failover(PATIENCE.progress)
+
+    def close(self) -> None:
+        """End, and free everything."""
+        self._destination.close()
+
+    def guest_wrote(self, mask: npt.NDArray[np.bool_]) -> None:
+        """Learn that the guest itself has written pages."""
+        self._destination.guest_wrote(BLOCK, mask)
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Write guest RAM as the guest does."""
+        at = page * self._page_size
+        self._destination.guest(BLOCK)[at : at + self._page_size] = np.frombuffer(content, np.uint8)
+
+    def observe(self, *, has_cache: bool, has_maps: bool) -> Observed:
+        """Look into memory, as far as it is allocated."""
+        nothing = np.zeros(0, np.bool_)
+        return Observed(
+            guest=self._destination.guest(BLOCK).tobytes(),
+            cache=self._destination.cache(BLOCK).tobytes() if has_cache else None,
+            received=self._destination.received(BLOCK) if has_maps else nothing,
+            peer_dirty=self._destination.peer_dirty(BLOCK) if has_maps else nothing,
+        )
+
+
+SUBJECTS: Final[Mapping[str, Factory]] = {"impl": BuiltIn}
+"""The subjects by name."""
