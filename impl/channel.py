@@ -1,0 +1,120 @@
+"""The receive thread of a multifd channel."""
+
+import numpy as np
+
+from colofd.impl import decisions
+from colofd.impl.barrier import Barrier
+from colofd.impl.memory import Region
+from colofd.impl.packet import COMPRESSED_LIMIT, Packet, PacketReader
+from colofd.impl.payload import Inflater, inflater
+from colofd.impl.reception import EndedError, Reception
+from colofd.impl.sockets import ChannelSocket
+from colofd.impl.trace import NO_PAGES
+from colofd.spec.constants import PACKET_HEAD_SIZE, Compression, Step, packet_size
+from colofd.spec.reasons import Reason, Rejected
+
+ZERO_BYTE = np.uint8(0)
+
+
+class MultifdChannel:
+    """Reads the packets of one channel, whose hello has been read, until it ends or nothing is received any more.
+
+    Source: migration/multifd.c:multifd_recv_thread.
+    """
+
+    def __init__(self, name: str, sock: ChannelSocket, reception: Reception, barrier: Barrier) -> None:
+        self._name = name
+        self._socket = sock
+        self._reception = reception
+        self._barrier = barrier
+        self._tracer = reception.tracer
+        self._guest = reception.require_guest()
+        self._cache = reception.cache
+        in_guest = decisions.packet_lands_in_guest(reception.colo)
+        self._buffer: Region = self._guest if in_guest else reception.require_cache()
+        self._maps = reception.require_maps()
+        self._page_size = reception.layout.page_size
+        self._packets = PacketReader(name, reception.layout, reception.options.compression)
+        self._header = memoryview(bytearray(packet_size(self._page_size)))
+        self._inflater = inflater(reception.options.compression)
+        is_compressed = reception.options.compression is not Compression.NONE
+        self._compressed = memoryview(bytearray(COMPRESSED_LIMIT if is_compressed else 0))
+
+    def receive(self) -> None:
+        """Receive packets until the channel ends. Raises Rejected, or EndedError."""
+        while (packet := self._read_packet()) is not None:
+            if packet.has_pages:
+                self._receive_pages(packet)
+            if packet.is_sync:
+                self._barrier.park(self._name, packet.offset)
+        with self._reception.lock:
+            self._reception.require_running()
+        if self._reception.options.colo:
+            raise Rejected(Reason.CHANNEL_LOST, channel=self._name, offset=self._socket.offset, read="its end", expected="a packet")
+        self._barrier.leave(self._name)
+
+    def _read_packet(self) -> Packet | None:
+        at = self._socket.offset
+        head = self._socket.read_into(self._header[:PACKET_HEAD_SIZE])
+        if not head:
+            return None
+        if head < PACKET_HEAD_SIZE:
+            raise self._truncated(at, head, PACKET_HEAD_SIZE)
+        self._packets.check_head(self._header, at)
+        rest = self._socket.read_into(self._header[PACKET_HEAD_SIZE:])
+        if rest < len(self._header) - PACKET_HEAD_SIZE:
+            raise self._truncated(at, PACKET_HEAD_SIZE + rest, len(self._header))
+        return self._packets.parse(self._header, at)
+
+    def _receive_pages(self, packet: Packet) -> None:
+        self._tracer.gate(Step.PREPARE, self._name)
+        mirrored = self._reception.prepare(Step.PREPARE, self._name, packet.normal, packet.zero, packet.offset)
+        if packet.zero.size:
+            self._clear(packet)
+        if packet.normal.size:
+            self._read(packet)
+        self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
+        self._tracer.emit(Step.PAYLOAD_COMPLETE, self._name)
+        self._tracer.gate(Step.MIRROR, self._name)
+        if mirrored:
+            self._guest.pages[packet.normal] = self._buffer.pages[packet.normal]
+            self._guest.rows[packet.zero] = ZERO_BYTE
+        self._tracer.emit(Step.MIRROR, self._name, packet.normal, packet.zero, self._guest)
+        self._tracer.gate(Step.PACKET_DONE, self._name)
+        self._tracer.emit(Step.PACKET_DONE, self._name)
+
+    def _clear(self, packet: Packet) -> None:
+        self._tracer.gate(Step.ZERO_PAGE, self._name)
+        cleared = decisions.packet_clears(self._maps.received[packet.zero])
+        self._buffer.rows[packet.zero[cleared]] = ZERO_BYTE
+        self._maps.received[packet.zero] = True
+        self._tracer.emit(Step.ZERO_PAGE, self._name, NO_PAGES, packet.zero, self._buffer)
+
+    def _read(self, packet: Packet) -> None:
+        self._tracer.gate(Step.READ_PAGE, self._name)
+        # Before the first byte: a page that arrives in part is not fresh any more.
+        self._maps.received[packet.normal] = True
+        if self._inflater is None:
+            read = self._socket.read_pages(packet.normal, self._buffer.address, self._page_size)
+        else:
+            read = self._socket.read_into(self._compressed[: packet.payload_size])
+        if read < packet.payload_size:
+            self._tracer.emit(Step.READ_PART, self._name, packet.normal, NO_PAGES, self._buffer)
+            raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
+        if self._inflater is not None:
+            self._scatter(packet, self._inflater)
+        self._tracer.emit(Step.READ_PAGE, self._name, packet.normal, NO_PAGES, self._buffer)
+
+    def _scatter(self, packet: Packet, stream: Inflater) -> None:
+        try:
+            content = stream.inflate(self._compressed[: packet.payload_size], packet.normal.size * self._page_size)
+        except Rejected as error:
+            at = self._payload_offset(packet)
+            raise Rejected(error.reason, channel=self._name, offset=at, read=error.read, expected=error.expected) from error
+        self._buffer.pages[packet.normal] = np.frombuffer(content, self._buffer.pages.dtype)
+
+    def _payload_offset(self, packet: Packet) -> int:
+        return packet.offset + len(self._header)
+
+    def _truncated(self, at: int, read: int, expected: int) -> Rejected:
+        return Rejected(Reason.TRUNCATED, channel=self._name, offset=at, read=f"{read} bytes, then the end", expected=f"{expected} bytes")

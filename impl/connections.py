@@ -1,0 +1,155 @@
+"""Which channel is this? Connections arrive in any order and say it with their first bytes (migration/channel.c:migration_channel_identify)."""
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from colofd.impl.phases import Phase
+from colofd.impl.reception import Reception
+from colofd.impl.sockets import ChannelSocket, set_timeout
+from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, MULTIFD_MAGIC, MULTIFD_VERSION, STREAM_MAGIC, channel_name
+from colofd.spec.reasons import Reason, Rejected
+
+HELLO: Final = struct.Struct(">II16sB")
+MAGIC_SIZE: Final = 4
+
+
+class Connections:
+    """Identifies connections, each in a thread of its own, so that a silent one holds up nobody."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._until = time.monotonic() + reception.options.deadlines.connect
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+        self._path: str | None = None
+
+    def attach(self, sock: socket.socket) -> None:
+        """Take over a connected socket, and find out in the background which channel it is.
+
+        Raises Rejected: CHANNEL_REPEATED if all channels were already there, CLOSED if the destination has ended.
+        """
+        channel = ChannelSocket(sock, self._reception.activity)
+        with self._reception.lock:
+            if not self._reception.is_ended and self._reception.phase is Phase.SETUP:
+                self._reception.attached.append(channel)
+                self._start(lambda: self._identify(channel), "identify")
+                return
+            phase, is_ended = self._reception.phase, self._reception.is_ended
+        channel.close()
+        reason = Reason.CLOSED if is_ended else Reason.CHANNEL_REPEATED
+        raise Rejected(reason, read=f"a connection in phase {phase}", expected="connections before the start")
+
+    def listen(self, address: str) -> str:
+        """Listen on unix:PATH or tcp:HOST:PORT, and accept as many connections as there are channels. Return the address, with the real port."""
+        kind, _, place = address.partition(":")
+        if kind == "unix":
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(place)
+            self._path = place
+        elif kind == "tcp":
+            host, _, port = place.rpartition(":")
+            listener = socket.create_server((host, int(port)))
+            place = f"{host}:{listener.getsockname()[1]}"
+        else:
+            raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
+        listener.listen(1 + self._reception.options.channels)
+        self._listener = listener
+        self._start(lambda: self._accept(listener), "listen")
+        return f"{kind}:{place}"
+
+    def _start(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=f"colofd {name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait_until_complete(self) -> None:
+        """Wait until every channel is there. Raises Rejected (DEADLINE), or EndedError."""
+        reception = self._reception
+        expected = {MAIN_CHANNEL, *(channel_name(number) for number in range(reception.options.channels))}
+        with reception.lock:
+            while reception.sockets.keys() != expected:
+                reception.require_running()
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    missing = ", ".join(sorted(expected - reception.sockets.keys()))
+                    raise Rejected(Reason.DEADLINE, read=f"no connection for {missing}", expected=f"{len(expected)} channels")
+                reception.lock.wait(left)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(1 + self._reception.options.channels):
+            try:
+                if not select.select([listener], [], [], max(0.0, self._until - time.monotonic()))[0]:
+                    return
+                self.attach(listener.accept()[0])
+            except (OSError, ValueError, Rejected):
+                return
+
+    def _identify(self, channel: ChannelSocket) -> None:
+        set_timeout(channel.socket, socket.SO_RCVTIMEO, max(0.001, self._until - time.monotonic()))
+        try:
+            name = self._name(channel)
+            set_timeout(channel.socket, socket.SO_RCVTIMEO, 0)
+            self._register(name, channel)
+        except Rejected as error:
+            self._reception.fail(error, error.channel)
+
+    def _name(self, channel: ChannelSocket) -> str:
+        hello = memoryview(bytearray(HELLO_SIZE))
+        self._read(channel, hello[:MAGIC_SIZE])
+        magic = bytes(hello[:MAGIC_SIZE])
+        if magic == STREAM_MAGIC.to_bytes(MAGIC_SIZE):
+            # It is the first item of the stream, too, and is read there again.
+            channel.put_back(magic)
+            return MAIN_CHANNEL
+        if magic != MULTIFD_MAGIC.to_bytes(MAGIC_SIZE):
+            raise Rejected(Reason.CHANNEL_MAGIC, offset=0, read=magic.hex(), expected="the magic of the main or of a multifd channel")
+        self._read(channel, hello[MAGIC_SIZE:])
+        return self._greet(hello)
+
+    def _read(self, channel: ChannelSocket, target: memoryview) -> None:
+        at = channel.offset
+        read = channel.read_into(target)
+        if read < len(target):
+            reason = Reason.TRUNCATED if time.monotonic() < self._until else Reason.DEADLINE
+            raise Rejected(reason, offset=at, read=f"{read} bytes", expected=f"{len(target)} bytes that say which channel this is")
+
+    def _greet(self, hello: memoryview) -> str:
+        _magic, version, uuid, number = HELLO.unpack_from(hello)
+        name, options = channel_name(number), self._reception.options
+        if version != MULTIFD_VERSION:
+            raise Rejected(Reason.HELLO_VERSION, channel=name, offset=4, read=version, expected=MULTIFD_VERSION)
+        if options.uuid not in {None, uuid}:
+            raise Rejected(Reason.HELLO_UUID, channel=name, offset=8, read=uuid.hex(), expected="the UUID of this machine")
+        if number >= options.channels:
+            raise Rejected(Reason.CHANNEL_ID, channel=name, offset=24, read=number, expected=f"less than {options.channels}")
+        return name
+
+    def _register(self, name: str, channel: ChannelSocket) -> None:
+        with self._reception.lock:
+            if name in self._reception.sockets:
+                raise Rejected(Reason.CHANNEL_REPEATED, channel=name, offset=0, read=f"a second {name}", expected="one of each channel")
+            self._reception.sockets[name] = channel
+            self._reception.lock.notify_all()
+
+    def close(self, until: float) -> list[threading.Thread]:
+        """Take no more connections; return the threads that have not ended by `until` (time.monotonic)."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            # Wakes a thread that waits in select or accept, which closing would not.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if listener is not None:
+            listener.close()
+        if self._path is not None:
+            Path(self._path).unlink(missing_ok=True)
+            self._path = None
+        return [thread for thread in self._threads if thread.is_alive()]

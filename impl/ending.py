@@ -1,0 +1,153 @@
+"""How a destination ends: failover and close. Whoever calls them joins all threads, and only then frees what they used."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from colofd.impl.guest_control import GuestControl
+from colofd.impl.interface import Ownership
+from colofd.impl.phases import BEFORE_COLO, CAN_LEAVE_COLO, Phase
+from colofd.impl.reception import Reception
+from colofd.impl.session import Session
+from colofd.impl.snapshot import Leases
+from colofd.spec.constants import Step
+from colofd.spec.reasons import Reason, Rejected
+
+
+class Ending:
+    """Ends a destination, once.
+
+    Attributes:
+        session: the threads, if there are any yet.
+    """
+
+    def __init__(self, reception: Reception, guest: GuestControl, leases: Leases) -> None:
+        self._reception = reception
+        self._guest = guest
+        self._leases = leases
+        self.session: Session | None = None
+        self._caller = threading.Lock()
+        self._is_guest_held = False
+        self._is_cache_held = False
+
+    def fail_over(self, timeout: float) -> None:
+        """See Destination.failover."""
+        until = time.monotonic() + timeout
+        with self._called(until):
+            self._reception.tracer.gate(Step.TAKE_OVER, "")
+            with self._guest_lock(until):
+                with self._reception.lock:
+                    self._wait_for_flush(until)
+                    if self._reception.phase is Phase.FAILOVER:
+                        return
+                    if self._reception.phase not in CAN_LEAVE_COLO:
+                        raise RuntimeError(f"failover in phase {self._reception.phase}: it needs COLO to have begun")
+                    self._leave(Phase.FAILOVER, Step.TAKE_OVER)
+                failure = self._run_guest()
+            self._join_and_release(until)
+        if failure is not None:
+            raise failure
+
+    def close(self, timeout: float) -> Ownership:
+        """See Destination.close."""
+        until = time.monotonic() + timeout
+        with self._called(until):
+            if self._reception.phase in CAN_LEAVE_COLO | {Phase.FLUSHING}:
+                self._reception.tracer.gate(Step.STOP, "")
+            elif self._reception.phase in BEFORE_COLO:
+                self._reception.tracer.gate(Step.GIVE_UP, "")
+            with self._guest_lock(until):
+                with self._reception.lock:
+                    self._wait_for_flush(until)
+                    is_stopped = self._reception.phase in CAN_LEAVE_COLO
+                    if is_stopped:
+                        self._leave(Phase.STOPPED, Step.STOP)
+                    elif self._reception.phase is Phase.SETUP or self._reception.phase in BEFORE_COLO:
+                        closed = Rejected(Reason.CLOSED, read="close", expected="the end of precopy before it")
+                        self._reception.error = self._reception.error or closed
+                        self._reception.give_up("")
+                    self._leases.end_all("closed")
+                failure = self._stop_guest() if is_stopped else None
+            self._join_and_release(until)
+            self._release_guest()
+        if failure is not None:
+            raise failure
+        return Ownership(guest=self._is_guest_held, cache=self._is_cache_held)
+
+    def join(self, until: float) -> None:
+        """Wait for all threads, which have been told to end. Raises Rejected (EMBEDDER) if one has not ended by `until`."""
+        if self.session is None:
+            return
+        left = [*self.session.connections.close(until), *self.session.join(until)]
+        if left:
+            names = ", ".join(thread.name for thread in left)
+            raise Rejected(Reason.EMBEDDER, read=f"{names} still in a hook", expected="hooks that return")
+
+    @contextmanager
+    def _called(self, until: float) -> Iterator[None]:
+        if self.session is not None and self.session.is_own_thread():
+            raise RuntimeError("a hook may neither fail over nor close: it runs in a thread that is to be joined")
+        if not self._caller.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise Rejected(Reason.EMBEDDER, read="another failover or close goes on", expected="one at a time")
+        try:
+            yield
+        finally:
+            self._caller.release()
+
+    @contextmanager
+    def _guest_lock(self, until: float) -> Iterator[None]:
+        if not self._guest.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise Rejected(Reason.EMBEDDER, read="guest.stop, guest.run or on_commit still goes on", expected="hooks that return")
+        try:
+            yield
+        finally:
+            self._guest.lock.release()
+
+    def _wait_for_flush(self, until: float) -> None:
+        reception = self._reception
+        is_over = reception.lock.wait_for(lambda: reception.phase is not Phase.FLUSHING, max(0.0, until - time.monotonic()))
+        if not is_over:
+            raise Rejected(Reason.EMBEDDER, read="a flush still goes on", expected="hooks that return")
+
+    def _leave(self, phase: Phase, step: Step) -> None:
+        self._reception.phase = phase
+        self._reception.tracer.emit(step)
+        self._leases.end_all("closed")
+
+    def _run_guest(self) -> Rejected | None:
+        try:
+            self._guest.run()
+        except Rejected as error:
+            return error
+        return None
+
+    def _stop_guest(self) -> Rejected | None:
+        try:
+            self._guest.stop()
+        except Rejected as error:
+            return error
+        return None
+
+    def _join_and_release(self, until: float) -> None:
+        reception = self._reception
+        reception.shut_down()
+        self.join(until)
+        if reception.cache is not None:
+            reception.tracer.gate(Step.RELEASE_CACHE, "")
+            with reception.lock:
+                cache, reception.cache = reception.cache, None
+                self._is_cache_held = cache.release()
+                reception.tracer.emit(Step.RELEASE_CACHE)
+        if reception.maps is not None:
+            reception.tracer.gate(Step.RELEASE_RECEIVEDMAP, "")
+            with reception.lock:
+                reception.maps = None
+                reception.tracer.emit(Step.RELEASE_RECEIVEDMAP)
+        for sock in reception.attached:
+            sock.close()
+
+    def _release_guest(self) -> None:
+        guest, self._reception.guest = self._reception.guest, None
+        if guest is not None:
+            self._is_guest_held = guest.release()

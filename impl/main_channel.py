@@ -1,0 +1,106 @@
+"""The main channel: from the stream header to the end of precopy (migration/savevm.c:qemu_loadvm_state)."""
+
+from colofd.impl.barrier import Barrier
+from colofd.impl.commands import ReturnPath
+from colofd.impl.configuration import Configuration
+from colofd.impl.device_state import DeviceSections
+from colofd.impl.reception import Reception
+from colofd.impl.records import RamSection
+from colofd.impl.stream import MainStream
+from colofd.spec.constants import RAM_INSTANCE, RAM_SECTION, RAM_VERSION, ReturnPathMessage, SectionType
+from colofd.spec.reasons import Reason
+
+
+class MainChannel:
+    """Reads the main channel up to the end of precopy.
+
+    Attributes:
+        return_path: replies before COLO.
+    """
+
+    def __init__(self, stream: MainStream, reception: Reception, barrier: Barrier) -> None:
+        self._stream = stream
+        self._reception = reception
+        self._ram = RamSection(stream, reception, barrier)
+        self._ram_id: int | None = None
+        self.return_path = ReturnPath(stream)
+
+    def read_precopy(self) -> bytes:
+        """Read everything up to the device sections and their description; return the device sections. Raises Rejected, or EndedError."""
+        Configuration(self._stream, self._reception.options, self._reception.layout).read()
+        while self._read_section() is not SectionType.END:
+            pass
+        while self._stream.peek(1) == bytes([SectionType.COMMAND]):
+            self._read_section()
+        limits = self._reception.options.limits
+        self._check_next_is_device_state()
+        return DeviceSections(self._stream, self._reception.layout.page_size, limits.device_state, limits.description).read()
+
+    def read_checkpoint_ram(self) -> None:
+        """Read the RAM section of a checkpoint, and the EOF byte (migration/savevm.c:qemu_loadvm_state_main). Raises Rejected, or EndedError."""
+        for expected in (SectionType.END, SectionType.EOF):
+            at = self._stream.begin_item()
+            if (section := self._stream.be8()) != expected:
+                raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", f"{expected.name}, {expected:#04x}")
+            if expected is SectionType.END:
+                self._continue_ram()
+
+    def _read_section(self) -> SectionType:
+        at = self._stream.begin_item()
+        section = self._stream.be8()
+        if section == SectionType.COMMAND:
+            self.return_path.obey()
+        elif section == SectionType.START:
+            self._start_ram()
+        elif section in {SectionType.PART, SectionType.END}:
+            self._continue_ram()
+        else:
+            raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", "START, PART or END of ram, or a command")
+        return SectionType(section)
+
+    def _start_ram(self) -> None:
+        at = self._stream.offset
+        number = self._stream.be32()
+        name_at = self._stream.offset
+        name = self._stream.text()
+        instance_at = self._stream.offset
+        instance = self._stream.be32()
+        if name != RAM_SECTION:
+            raise self._stream.rejected(Reason.SECTION_UNKNOWN, name_at, repr(name), repr(RAM_SECTION))
+        if instance != RAM_INSTANCE:
+            raise self._stream.rejected(Reason.SECTION_UNKNOWN, instance_at, f"instance {instance} of {name}", f"instance {RAM_INSTANCE}")
+        version_at = self._stream.offset
+        if (version := self._stream.be32()) != RAM_VERSION:
+            raise self._stream.rejected(Reason.RAM_VERSION, version_at, version, RAM_VERSION)
+        if self._ram_id is not None:
+            raise self._stream.rejected(Reason.SECTION_ID, at, f"another START of {name}", "one START")
+        self._ram_id = number
+        self._ram.read()
+        self._footer(number)
+
+    def _continue_ram(self) -> None:
+        at = self._stream.offset
+        number = self._stream.be32()
+        if number != self._ram_id:
+            expected = "a START before it" if self._ram_id is None else f"section {self._ram_id}"
+            raise self._stream.rejected(Reason.SECTION_ID, at, f"section {number}", expected)
+        self._ram.read()
+        self._footer(number)
+
+    def _footer(self, number: int) -> None:
+        at = self._stream.begin_item()
+        if (mark := self._stream.be8()) != SectionType.FOOTER:
+            raise self._stream.rejected(Reason.SECTION_FOOTER, at, f"{mark:#04x}", f"{SectionType.FOOTER:#04x}")
+        if (named := self._stream.be32()) != number:
+            raise self._stream.rejected(Reason.SECTION_FOOTER, at + 1, f"section {named}", f"section {number}")
+
+    def _check_next_is_device_state(self) -> None:
+        at = self._stream.begin_item()
+        following = self._stream.peek(1)
+        if following and following[0] not in {SectionType.FULL, SectionType.EOF}:
+            raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{following[0]:#04x}", "FULL sections of devices, or EOF")
+
+    def shut_return_path(self) -> None:
+        """Say that precopy has succeeded, if the source wants to hear."""
+        if self.return_path.is_open:
+            self.return_path.send(ReturnPathMessage.SHUT, 0)

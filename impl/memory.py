@@ -1,0 +1,78 @@
+"""RAM as anonymous memory, and where the pages of each block lie in it."""
+
+import contextlib
+import mmap
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from colofd.impl.interface import Block
+
+LARGE = 32 << 20
+"""Bytes from which on huge pages are asked for and the memory is populated beforehand."""
+
+MADV_POPULATE_WRITE = 23
+"""include/uapi/asm-generic/mman-common.h; the mmap module does not name it."""
+
+
+class Region:
+    """Memory of whole pages, fresh zeros at first.
+
+    Attributes:
+        rows: uint8, shape (pages, page size).
+        pages: the same memory as one item per page, shape (pages,): whole pages are assigned at the speed of memcpy.
+        address: of the first byte.
+    """
+
+    def __init__(self, pages: int, page_size: int) -> None:
+        size = pages * page_size
+        self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if size >= LARGE:
+            # Older kernels know neither; first touch is then paid for page by page.
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_HUGEPAGE)
+            with contextlib.suppress(OSError):
+                self._map.madvise(MADV_POPULATE_WRITE)
+        self.rows: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(pages, page_size)
+        self.pages: npt.NDArray[np.void] = np.frombuffer(self._map, np.dtype((np.void, page_size)))
+        self.address: int = self.rows.ctypes.data
+
+    def release(self) -> bool:
+        """Give up the memory; return whether somebody still holds a view, whose memory it then is."""
+        del self.rows, self.pages
+        try:
+            self._map.close()
+        except BufferError:
+            return True
+        return False
+
+
+class Layout:
+    """The blocks, concatenated in their order: block and offset to global page number."""
+
+    def __init__(self, blocks: Sequence[Block], page_size: int) -> None:
+        if page_size < 1024 or page_size & (page_size - 1):
+            raise ValueError(f"page_size must be a power of two from 1024 on, not {page_size}")
+        if not blocks or len({block.name for block in blocks}) != len(blocks):
+            raise ValueError("blocks must be some, with different names")
+        self.page_size = page_size
+        self.blocks = {block.name: block for block in blocks}
+        self.first_page: dict[str, int] = {}
+        self.page_count = 0
+        for block in blocks:
+            if block.length <= 0 or block.length % page_size:
+                raise ValueError(f"the length of block {block.name} must be a positive multiple of {page_size}, not {block.length}")
+            self.first_page[block.name] = self.page_count
+            self.page_count += block.length // page_size
+
+    def pages_of(self, name: str) -> slice:
+        """Return the global page numbers of a block. Raises KeyError for an unknown one."""
+        first = self.first_page[name]
+        return slice(first, first + self.blocks[name].length // self.page_size)
+
+    def bytes_of(self, region: Region, name: str, *, writable: bool = False) -> npt.NDArray[np.uint8]:
+        """Return a flat view of a block in `region`. Raises KeyError for an unknown one."""
+        view = region.rows[self.pages_of(name)].reshape(-1)
+        view.flags.writeable = writable
+        return view

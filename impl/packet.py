@@ -1,0 +1,145 @@
+"""The header of a multifd packet: decoded, and checked completely before anything of it has an effect."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from colofd.impl import decisions
+from colofd.impl.memory import Layout
+from colofd.impl.trace import NO_PAGES, PageNumbers
+from colofd.spec.constants import (
+    BLOCK_NAME_SIZE,
+    COMPRESSION_FLAGS,
+    COMPRESSION_MASK,
+    MULTIFD_MAGIC,
+    MULTIFD_PACKET_BYTES,
+    MULTIFD_VERSION,
+    PACKET_FIXED_SIZE,
+    PACKET_HEAD_SIZE,
+    Compression,
+    PacketFlag,
+    pages_per_packet,
+)
+from colofd.spec.reasons import Reason, Rejected
+
+HEAD: Final = struct.Struct(">III")
+BODY: Final = struct.Struct(">IIIQI")
+NAME_OFFSET: Final = 64
+COMPRESSED_LIMIT: Final = 2 * MULTIFD_PACKET_BYTES
+"""Bytes of a compressed payload that a peer may announce (multifd-zlib.c and multifd-zstd.c: the size of their input buffer)."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A checked packet.
+
+    Attributes:
+        normal: global page numbers of the pages whose content follows, int64.
+        zero: global page numbers of the pages that are zero, int64.
+        payload_size: bytes that follow the header.
+        is_sync: the thread parks after the packet.
+        offset: where the packet begins in its channel.
+    """
+
+    normal: PageNumbers
+    zero: PageNumbers
+    payload_size: int
+    is_sync: bool
+    offset: int
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether the packet carries any page."""
+        return bool(self.normal.size or self.zero.size)
+
+
+class PacketReader:
+    """Decodes and checks the headers of one channel."""
+
+    def __init__(self, channel: str, layout: Layout, compression: Compression) -> None:
+        self._channel = channel
+        self._layout = layout
+        self._compression = compression
+        self._capacity = pages_per_packet(layout.page_size)
+        self._page_mask = np.array([layout.page_size - 1], np.uint64)
+        self._page_size = np.array([layout.page_size], np.uint64)
+
+    def check_head(self, head: bytes | memoryview, at: int) -> None:
+        """Check the first 12 bytes of a packet that begins at byte `at`: they say how the rest is to be read.
+
+        Source: migration/multifd.c:multifd_recv_unfill_packet_header.
+        """
+        magic, version, flags = HEAD.unpack_from(head)
+        if magic != MULTIFD_MAGIC:
+            raise self._rejected(Reason.PACKET_MAGIC, at, f"{magic:#010x}", f"{MULTIFD_MAGIC:#010x}")
+        if version != MULTIFD_VERSION:
+            raise self._rejected(Reason.PACKET_VERSION, at + 4, version, MULTIFD_VERSION)
+        if flags & PacketFlag.DEVICE_STATE:
+            raise self._rejected(Reason.PACKET_DEVICE_STATE, at + 8, f"flags {flags:#x}", "a packet of RAM pages")
+
+    def parse(self, header: bytes | memoryview, at: int) -> Packet:
+        """Return the checked packet of a whole header, whose first 12 bytes have passed `check_head`.
+
+        Source: migration/multifd.c:multifd_recv_unfill_packet, migration/multifd-nocomp.c:multifd_ram_unfill_packet;
+        strict where those are not.
+        """
+        flags = HEAD.unpack_from(header)[2]
+        pages_alloc, normal, payload_size, _number, zero = BODY.unpack_from(header, PACKET_HEAD_SIZE)
+        self._check_compression(flags, normal + zero, at)
+        if pages_alloc > self._capacity:
+            raise self._rejected(Reason.PACKET_PAGES_ALLOC, at + 12, pages_alloc, f"at most {self._capacity}")
+        if normal > pages_alloc:
+            raise self._rejected(Reason.PACKET_NORMAL_PAGES, at + 16, normal, f"at most {pages_alloc}")
+        if zero > pages_alloc - normal:
+            raise self._rejected(Reason.PACKET_ZERO_PAGES, at + 32, zero, f"at most {pages_alloc - normal}")
+        self._check_payload_size(payload_size, normal, at)
+        is_sync = bool(flags & PacketFlag.SYNC)
+        if not normal + zero:
+            return Packet(NO_PAGES, NO_PAGES, payload_size, is_sync, at)
+        pages = self._pages(header, normal + zero, at)
+        return Packet(pages[:normal], pages[normal:], payload_size, is_sync, at)
+
+    def _check_compression(self, flags: int, pages: int, at: int) -> None:
+        agreed = COMPRESSION_FLAGS[self._compression]
+        method = flags & COMPRESSION_MASK
+        # A SYNC packet without pages names no method, whatever was agreed.
+        if method != agreed and (pages or method):
+            raise self._rejected(Reason.PACKET_COMPRESSION, at + 8, f"method {method:#x}", f"method {agreed:#x} ({self._compression})")
+
+    def _check_payload_size(self, size: int, normal: int, at: int) -> None:
+        if self._compression is Compression.NONE or not normal:
+            expected = normal * self._layout.page_size
+            if size != expected:
+                raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, expected)
+        elif not 0 < size <= COMPRESSED_LIMIT:
+            raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, f"1 to {COMPRESSED_LIMIT}")
+
+    def _pages(self, header: bytes | memoryview, count: int, at: int) -> PageNumbers:
+        field = bytes(header[NAME_OFFSET : NAME_OFFSET + BLOCK_NAME_SIZE])
+        name, terminator, _ = field.partition(b"\0")
+        text = name.decode("utf-8", "backslashreplace")
+        if not (name and terminator and text in self._layout.blocks):
+            raise self._rejected(Reason.BLOCK_UNKNOWN, at + NAME_OFFSET, repr(text), f"one of {sorted(self._layout.blocks)}")
+        offsets = np.frombuffer(header, ">u8", count, PACKET_FIXED_SIZE).astype(np.uint64)
+        length = np.array([self._layout.blocks[text].length], np.uint64)
+        self._check_all(decisions.is_aligned(offsets, self._page_mask), Reason.PAGE_ALIGNMENT, offsets, at, "a multiple of the page size")
+        fitting = decisions.fits(offsets, length, self._page_size)
+        self._check_all(fitting, Reason.PAGE_RANGE, offsets, at, f"a page inside the {length[0]} bytes of {text}")
+        pages: PageNumbers = (offsets // self._page_size).astype(np.int64) + self._layout.first_page[text]
+        in_order = np.sort(pages)
+        if (in_order[1:] == in_order[:-1]).any():
+            is_first = np.zeros(count, np.bool_)
+            is_first[np.unique(pages, return_index=True)[1]] = True
+            self._check_all(is_first, Reason.PAGE_REPEATED, offsets, at, "each page once in a packet")
+        return pages
+
+    def _check_all(self, holds: npt.NDArray[np.bool_], reason: Reason, offsets: npt.NDArray[np.uint64], at: int, expected: str) -> None:
+        if not holds.all():
+            index = int(np.argmin(holds))
+            raise self._rejected(reason, at + PACKET_FIXED_SIZE + 8 * index, f"offset {offsets[index]:#x}", expected)
+
+    def _rejected(self, reason: Reason, offset: int, read: object, expected: object) -> Rejected:
+        return Rejected(reason, channel=self._channel, offset=offset, read=read, expected=expected)

@@ -1,0 +1,188 @@
+"""What all threads of a destination share: the phase, the first error, memory, and the one lock that orders them."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from colofd.impl import decisions
+from colofd.impl.interface import Commit, Deadlines, Guest, Limits
+from colofd.impl.maps import PageMaps
+from colofd.impl.memory import Layout, Region
+from colofd.impl.phases import BEFORE_COLO, OVER, Phase
+from colofd.impl.sockets import Activity, ChannelSocket
+from colofd.impl.trace import PageNumbers, Tracer
+from colofd.spec.constants import Compression, Step
+from colofd.spec.reasons import Reason, Rejected
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a destination was made with; see Destination."""
+
+    channels: int
+    colo: bool
+    compression: Compression
+    mirror: Literal["packet", "deferred"]
+    machine: str | None
+    uuid: bytes | None
+    guest: Guest | None
+    on_commit: Callable[[Commit], None] | None
+    validate: Callable[[bytes], None] | None
+    limits: Limits
+    deadlines: Deadlines
+
+
+class EndedError(Exception):
+    """Nothing is received any more, by failover, close, or somebody else's error: the thread ends without one of its own."""
+
+
+class Reception:
+    """Shared state. All attributes but the memory itself are read and written under `lock`, which is also the one condition.
+
+    Attributes:
+        phase: see Phase.
+        error: the first error of any thread.
+        commit: index of the last commit; -1 before COLO.
+        device_state: device sections of the last commit, or of the end of a plain migration.
+        block_list_known: the list of RAM blocks has been read, so pages may come.
+        attached: all connections; `sockets`: those of which is known which channel they are.
+        is_round_open: a packet was prepared since the last release of the barrier.
+    """
+
+    def __init__(self, layout: Layout, options: Options, tracer: Tracer) -> None:
+        self.lock = threading.Condition()
+        self.layout = layout
+        self.options = options
+        self.tracer = tracer
+        self.activity = Activity()
+        self.colo = np.bool_(options.colo)
+        self.deferred = np.bool_(options.mirror == "deferred")
+        self.phase = Phase.SETUP
+        self.error: Rejected | None = None
+        self.commit = -1
+        self.device_state = b""
+        self.block_list_known = False
+        self.is_round_open = False
+        self.attached: list[ChannelSocket] = []
+        self.sockets: dict[str, ChannelSocket] = {}
+        self.guest: Region | None = None
+        self.cache: Region | None = None
+        self.maps: PageMaps | None = None
+
+    def allocate(self) -> tuple[Region, Region | None, PageMaps]:
+        """Make guest RAM, the cache (with COLO) and the maps: fresh zeros, before any receive thread exists."""
+        pages = self.layout.page_count, self.layout.page_size
+        guest = Region(*pages)
+        cache = Region(*pages) if self.options.colo else None
+        maps = PageMaps(self.layout.page_count)
+        with self.lock:
+            self.guest, self.cache, self.maps = guest, cache, maps
+        return guest, cache, maps
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether threads should end: it is over, or somebody has failed. Hold the lock."""
+        return self.error is not None or self.phase in OVER
+
+    def require_running(self) -> None:
+        """Raise EndedError if threads should end, or Rejected (EMBEDDER) if a trace or gate hook has failed. Hold the lock."""
+        if self.is_ended:
+            raise EndedError
+        if self.tracer.failure is not None:
+            raise Rejected(Reason.EMBEDDER, read=f"trace or gate raised {self.tracer.failure!r}") from self.tracer.failure
+
+    def prepare(self, step: Step, channel: str, normal: PageNumbers, zero: PageNumbers, offset: int) -> np.bool_:
+        """Accept pages: record them dirty where that is due, and return the latch: whether they will be mirrored.
+
+        The latch is decided here, once, by a phase that never comes back, and is not asked again
+        (migration/multifd-colo.c:multifd_colo_process_recv asks again after the payload, when failover may have changed the answer).
+        Raises Rejected (PACKET_OUT_OF_PHASE), or EndedError: then the pages are dropped.
+        """
+        with self.lock:
+            self.require_running()
+            maps = self.require_maps()
+            precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)
+            if not decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving):
+                raise Rejected(
+                    Reason.PACKET_OUT_OF_PHASE, channel=channel, offset=offset, read=f"pages in phase {self.phase}", expected="none now"
+                )
+            if decisions.is_recorded(self.colo, receiving, self.deferred):
+                maps.dirty[normal] = True
+                maps.dirty[zero] = True
+            mirrored: np.bool_ = decisions.is_mirrored(self.colo, precopy, self.deferred)
+            self.is_round_open = self.is_round_open or step is Step.PREPARE
+            self.tracer.emit(step, channel, normal, zero)
+            return mirrored
+
+    def enter(self, phase: Phase, step: Step, *, of: frozenset[Phase]) -> None:
+        """Make a step of phase on the main thread: the change and its event are one. Hold the lock.
+
+        Raises EndedError if the phase is not among `of` any more.
+        """
+        if self.phase not in of:
+            raise EndedError
+        self.phase = phase
+        self.tracer.emit(step)
+        self.lock.notify_all()
+
+    def fail(self, error: Rejected, channel: str) -> None:
+        """Report an error of a thread. The first one is kept; everybody is woken. Precopy fails; COLO stays, for failover."""
+        with self.lock:
+            gives_up = self.phase in BEFORE_COLO and self.error is None
+        if gives_up:
+            self.tracer.gate(Step.GIVE_UP, channel)
+        with self.lock:
+            # Late trouble with the peer is no news, but a hook's failure is.
+            if self.error is None and (self.phase not in OVER or error.reason is Reason.EMBEDDER):
+                # Without its traceback, which would keep frames alive and with them views of memory to be freed.
+                self.error = error.with_traceback(None)
+                self.give_up(channel)
+            self.lock.notify_all()
+        self.shut_down()
+
+    def give_up(self, channel: str) -> None:
+        """Leave precopy, or the time before it, as failed. Hold the lock."""
+        if self.phase in BEFORE_COLO:
+            self.phase = Phase.FAILED
+            self.tracer.emit(Step.GIVE_UP, channel)
+        elif self.phase is Phase.SETUP:
+            self.phase = Phase.FAILED
+        self.lock.notify_all()
+
+    def shut_down(self) -> None:
+        """End all connections, which wakes all readers."""
+        with self.lock:
+            sockets = list(self.attached)
+        for sock in sockets:
+            sock.shut_down()
+
+    def silence_allowed(self) -> float:
+        """Return for how many seconds the peer may be silent in this phase."""
+        deadlines = self.options.deadlines
+        return deadlines.idle if self.phase is Phase.IDLE else deadlines.progress
+
+    def silence_left(self, since: float) -> float:
+        """Return for how many seconds more the peer may be silent; `since`: when the waiting began (time.monotonic)."""
+        return max(since, self.activity.last) + self.silence_allowed() - time.monotonic()
+
+    def require_maps(self) -> PageMaps:
+        """Return the maps. Raises Rejected (CLOSED) before the start and after their release."""
+        if self.maps is None:
+            raise Rejected(Reason.CLOSED, read="there are no page maps", expected="a destination that has started and is not closed")
+        return self.maps
+
+    def require_guest(self) -> Region:
+        """Return guest RAM. Raises Rejected (CLOSED) before the start and after close."""
+        if self.guest is None:
+            raise Rejected(Reason.CLOSED, read="there is no guest RAM", expected="a destination that has started and is not closed")
+        return self.guest
+
+    def require_cache(self) -> Region:
+        """Return the cache. Raises Rejected (CLOSED) without COLO, before the start and after its release."""
+        if self.cache is None:
+            raise Rejected(Reason.CLOSED, read="there is no cache", expected="a destination in COLO")
+        return self.cache

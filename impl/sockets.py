@@ -1,0 +1,143 @@
+"""Reading sockets: whole items at once for the multifd channels, through a buffer for the main channel.
+
+Sockets stay blocking. SO_RCVTIMEO bounds a wait, for `settimeout` would make them non-blocking and each read two system calls.
+"""
+
+import contextlib
+import ctypes
+import errno
+import socket
+import struct
+import time
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from colofd.impl.trace import PageNumbers
+
+CHUNK: Final = 1 << 16
+"""Bytes that the main channel is read ahead at a time."""
+
+
+class _MessageHeader(ctypes.Structure):
+    """struct msghdr of recvmsg(2)."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+_recvmsg = ctypes.CDLL(None, use_errno=True).recvmsg
+_recvmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+_recvmsg.restype = ctypes.c_ssize_t
+
+
+class Activity:
+    """When the peer was last heard, on any channel (seconds of time.monotonic)."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def touch(self) -> None:
+        """Note that bytes have just arrived."""
+        self.last = time.monotonic()
+
+
+def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
+    """Bound each read or write of a blocking socket: SO_RCVTIMEO, SO_SNDTIMEO. Zero is no bound."""
+    whole = int(seconds)
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((seconds - whole) * 1e6)))
+
+
+class ChannelSocket:
+    """A connected socket that counts what it has read.
+
+    Attributes:
+        offset: bytes read from the channel so far.
+        unread: bytes that were put back, to be read before any others.
+    """
+
+    def __init__(self, sock: socket.socket, activity: Activity) -> None:
+        sock.setblocking(True)
+        self.socket = sock
+        self.offset = 0
+        self.unread = b""
+        self._activity = activity
+
+    def read_into(self, target: memoryview) -> int:
+        """Read until `target` is full; return fewer bytes only at the end of the channel, or if the connection failed."""
+        total = 0
+        while total < len(target):
+            try:
+                count = self.socket.recv_into(target[total:], 0, socket.MSG_WAITALL)
+            except OSError:
+                break
+            if not count:
+                break
+            total += count
+            self.offset += count
+            self._activity.touch()
+        return total
+
+    def read_pages(self, pages: PageNumbers, address: int, page_size: int) -> int:
+        """Read the contents of `pages` straight to their places; the page numbers must have been checked.
+
+        Returns the bytes read: fewer than the pages have only at the end of the channel, or if the connection failed.
+        `address` is that of page 0; the memory must stay where it is meanwhile.
+        """
+        vectors = np.empty((pages.size, 2), np.uint64)
+        vectors[:, 0] = pages * page_size + address
+        vectors[:, 1] = page_size
+        return self._read_vectors(vectors, pages.size * page_size)
+
+    def _read_vectors(self, vectors: npt.NDArray[np.uint64], size: int) -> int:
+        total = 0
+        remaining = vectors
+        header = _MessageHeader()
+        while total < size:
+            header.vectors = remaining.ctypes.data
+            header.vector_count = len(remaining)
+            count = _recvmsg(self.socket.fileno(), ctypes.addressof(header), socket.MSG_WAITALL)
+            if count < 0 and ctypes.get_errno() == errno.EINTR:
+                continue
+            if count <= 0:
+                break
+            total += count
+            self.offset += count
+            self._activity.touch()
+            if total < size:
+                remaining = _after(vectors, total)
+        return total
+
+    def put_back(self, read: bytes) -> None:
+        """Undo the reading of the last bytes; only the buffered reading of the main channel looks at them."""
+        self.unread = read
+        self.offset -= len(read)
+
+    def shut_down(self) -> None:
+        """End the connection in both directions; wakes whoever reads it."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket; nobody may be reading it."""
+        self.socket.close()
+
+
+
+
+
+def _after(vectors: npt.NDArray[np.uint64], read: int) -> npt.NDArray[np.uint64]:
+    """Return the vectors that are left when `read` bytes of them are filled; all have the same length."""
+    length = int(vectors[0, 1])
+    rest = vectors[read // length :].copy()
+    rest[0, 0] += np.uint64(read % length)
+    rest[0, 1] -= np.uint64(read % length)
+    return rest

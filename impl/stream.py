@@ -1,0 +1,155 @@
+"""Reading the main channel: big-endian items through a buffer, never more than is asked for taken out of it."""
+
+import socket
+import time
+
+from colofd.impl.phases import Phase
+from colofd.impl.reception import EndedError, Reception
+from colofd.impl.sockets import CHUNK, ChannelSocket, set_timeout
+from colofd.spec.constants import MAIN_CHANNEL
+from colofd.spec.reasons import Reason, Rejected
+
+
+class MainStream:
+    """The main channel, both directions.
+
+    What is read ahead stays in the buffer; `offset` counts what was taken out of it.
+    """
+
+    def __init__(self, sock: ChannelSocket, reception: Reception) -> None:
+        self._socket = sock.socket
+        self._sock = sock
+        self._reception = reception
+        self._ahead = bytearray(sock.unread)
+        self._item = 0
+        self._timeout = 0.0
+        set_timeout(self._socket, socket.SO_SNDTIMEO, reception.options.deadlines.progress)
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the channel before the next one."""
+        return self._sock.offset
+
+    def begin_item(self) -> int:
+        """Say that a section, record or message begins here; the end of the channel here is not a truncation. Return the offset."""
+        self._item = self.offset
+        return self._item
+
+    def rejected(self, reason: Reason, offset: int, read: object, expected: object) -> Rejected:
+        """Return an error on this channel."""
+        return Rejected(reason, channel=MAIN_CHANNEL, offset=offset, read=read, expected=expected)
+
+    def take(self, size: int) -> bytes:
+        """Return the next `size` bytes. Raises Rejected (TRUNCATED, CHANNEL_LOST, DEADLINE), or EndedError."""
+        while len(self._ahead) < size:
+            if not self.read_ahead():
+                raise self._end(size, len(self._ahead))
+        taken = bytes(self._ahead[:size])
+        del self._ahead[:size]
+        self._sock.offset += size
+        return taken
+
+    def take_into(self, target: memoryview) -> int:
+        """Fill `target`; return fewer bytes than it has only at the end of the channel."""
+        filled = min(len(target), len(self._ahead))
+        target[:filled] = self._ahead[:filled]
+        del self._ahead[:filled]
+        while filled < len(target):
+            count = self._receive(target[filled:])
+            if not count:
+                break
+            filled += count
+        self._sock.offset += filled
+        return filled
+
+    def be8(self) -> int:
+        """Return the next byte."""
+        return self.take(1)[0]
+
+    def be16(self) -> int:
+        """Return the next two bytes as a number."""
+        return int.from_bytes(self.take(2))
+
+    def be32(self) -> int:
+        """Return the next four bytes as a number."""
+        return int.from_bytes(self.take(4))
+
+    def be64(self) -> int:
+        """Return the next eight bytes as a number."""
+        return int.from_bytes(self.take(8))
+
+    def text(self) -> str:
+        """Return the text of a byte that counts, and so many bytes."""
+        return self.take(self.be8()).decode("utf-8", "backslashreplace")
+
+    def peek(self, size: int) -> bytes:
+        """Return up to `size` next bytes and leave them; fewer only at the end of the channel."""
+        while len(self._ahead) < size and self.read_ahead():
+            pass
+        return bytes(self._ahead[:size])
+
+    @property
+    def ahead(self) -> bytearray:
+        """The bytes that are read ahead, not to be changed."""
+        return self._ahead
+
+    def read_ahead(self) -> bool:
+        """Read more ahead, at least a byte; return whether there was any before the end of the channel."""
+        chunk = bytearray(CHUNK)
+        count = self._receive(memoryview(chunk))
+        self._ahead += memoryview(chunk)[:count]
+        return bool(count)
+
+    def send(self, message: bytes) -> None:
+        """Send a reply. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
+        try:
+            self._socket.sendall(message)
+        except BlockingIOError as error:
+            raise self.rejected(Reason.DEADLINE, self.offset, "a peer that reads no reply", "the reply read") from error
+        except OSError as error:
+            self._require_running()
+            raise self.rejected(Reason.CHANNEL_LOST, self.offset, error, "a peer that reads the reply") from error
+
+    def _receive(self, target: memoryview) -> int:
+        since = time.monotonic()
+        while True:
+            with self._reception.lock:
+                left = self._reception.silence_left(since)
+                phase = self._reception.phase
+            if left <= 0:
+                raise self.rejected(Reason.DEADLINE, self.offset, f"nothing in phase {phase}", _awaited(phase))
+            self._bound(left)
+            try:
+                count = self._socket.recv_into(target)
+            except BlockingIOError:
+                continue
+            except OSError:
+                count = 0
+            if not count:
+                self._require_running()
+            self._reception.activity.touch()
+            return count
+
+    def _bound(self, seconds: float) -> None:
+        # Setting it anew for each read would double the system calls: a little more than is left is good enough.
+        wanted = self._reception.silence_allowed()
+        if seconds < wanted / 2:
+            wanted = max(seconds, 0.001)
+        if wanted != self._timeout:
+            set_timeout(self._socket, socket.SO_RCVTIMEO, wanted)
+            self._timeout = wanted
+
+    def _require_running(self) -> None:
+        with self._reception.lock:
+            if self._reception.is_ended:
+                raise EndedError
+
+    def _end(self, size: int, got: int) -> Rejected:
+        expected = f"{size} bytes"
+        if self.offset == self._item and not got:
+            return self.rejected(Reason.CHANNEL_LOST, self.offset, "the end of the channel", expected)
+        return self.rejected(Reason.TRUNCATED, self.offset, f"{got} bytes, then the end", expected)
+
+
+def _awaited(phase: Phase) -> str:
+    return "CHECKPOINT_REQUEST" if phase is Phase.IDLE else "the migration to go on"
