@@ -6,7 +6,6 @@ from typing import Final
 from colofd.model.decode_tables import Channel, Context, Item, Record
 from colofd.spec.constants import RecordFlag
 from colofd.spec.wire import ram
-from colofd.spec.wire.expressions import Value
 
 _TABLES: Final = {
     RecordFlag.MEM_SIZE: ram.MEMORY_SIZE,
@@ -41,8 +40,9 @@ class RamSection:
                 self.previous_block = record.text("block")
 
     def _record(self) -> Record:
-        state: dict[str, Value] = {"blocks": self.blocks, "total_bytes": self.total_bytes, "previous_block": self.previous_block}
-        return Record(self.channel, self.context.values() | state)
+        record = Record(self.channel, self.context.values())
+        record.values |= {"blocks": dict(self.blocks), "total_bytes": self.total_bytes, "previous_block": self.previous_block}
+        return record
 
     def _block_list(self, total_bytes: int) -> Iterator[Item]:
         self.total_bytes = total_bytes

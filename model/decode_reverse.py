@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from itertools import chain, cycle
 
 from colofd.model.decode_tables import Channel, Context, Item, Observer, Record
-from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, ReturnPathMessage
+from colofd.spec.constants import ColoMessage, ReturnPathMessage
 from colofd.spec.wire import colo, return_path
+
+REVERSE_CHANNEL = "main.rev"
+"""Name of the way back on the main channel, as recordings call it."""
 
 
 def decode_reverse(data: bytes, *, observer: Observer | None = None) -> Iterator[Item]:
@@ -14,7 +17,7 @@ def decode_reverse(data: bytes, *, observer: Observer | None = None) -> Iterator
     Raises:
         Rejected: at the first bad byte, after the items before it. COLO replies may end after any of them.
     """
-    channel = Channel(MAIN_CHANNEL, data, observer)
+    channel = Channel(REVERSE_CHANNEL, data, observer)
     shut = False
     while not shut and not channel.at_end:
         record = Record(channel, {}).read(return_path.MESSAGE)

@@ -1,0 +1,247 @@
+"""Wire cases: each valid stream, and for each check of the wire tables one stream that violates just this check.
+
+The cases are computed from the tables. The slow decoder and the fast receiver must give the same verdict on each.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from colofd.conformance import stream
+from colofd.conformance.wire_streams import BLOCKS, DECOY, DEVICE, MACHINE, PAGE, Kind, ValidStream, precopy, valid_streams
+from colofd.model.decode import Context, Item, Visit, decode_main, decode_multifd, decode_reverse
+from colofd.model.decode_tables import holds
+from colofd.spec.constants import HELLO_SIZE, Compression, SectionType, packet_size
+from colofd.spec.reasons import Reason
+from colofd.spec.wire import ALL_TABLES, CHECKS, fields, main_channel
+from colofd.spec.wire.expressions import Value
+
+
+@dataclass(frozen=True)
+class WireCase:
+    """One stream and the verdict on it.
+
+    Attributes:
+        id: stable id; of a violated check `ID.violated`.
+        check_id: the check, or the name of the rule, that this case is about.
+        kind: "main" (main channel, source to destination), "multifd" (one multifd channel), "reverse" (main channel, back).
+        data: the bytes of the channel.
+        context: what the receiver knows before.
+        expected: the reason to refuse; None: accepted.
+        offset: of what is refused, -1 if accepted.
+        twin: id of the accepted case that holds the same check.
+    """
+
+    id: str
+    check_id: str
+    kind: Kind
+    data: bytes
+    context: Context
+    expected: Reason | None = None
+    offset: int = -1
+    twin: str = ""
+
+
+def wire_cases() -> list[WireCase]:
+    """Return all cases: the accepted ones, one violation for each check, and those that no single field decides."""
+    streams = valid_streams()
+    accepted = [WireCase(f"wire.valid.{valid.id}", "wire.valid", valid.kind, valid.data, valid.context) for valid in streams]
+    visited = [(valid, visit) for valid in streams for visit in visits(valid)]
+    violated = [_violation(check, visited) for check in CHECKS.values()]
+    return accepted + violated + list(_whole_stream_cases(streams))
+
+
+def decode_case(case: WireCase | ValidStream, visits_seen: list[Visit] | None = None) -> list[Item]:
+    """Decode a case, and note each field that is read. Raises Rejected as the decoders do."""
+    observer = None if visits_seen is None else visits_seen.append
+    match case.kind:
+        case "main":
+            return list(decode_main(case.data, case.context, observer=observer))
+        case "multifd":
+            return list(decode_multifd(case.data, case.context, observer=observer))
+        case "reverse":
+            return list(decode_reverse(case.data, observer=observer))
+
+
+def visits(valid: ValidStream) -> list[Visit]:
+    """Return every field of a valid stream as the decoder read it."""
+    seen: list[Visit] = []
+    decode_case(valid, seen)
+    return seen
+
+
+def encode(kind: fields.Kind, value: Value) -> bytes:
+    """Return `value` as the bytes of a field."""
+    match kind, value:
+        case fields.Integer(size=size), int():
+            return value.to_bytes(size, "big")
+        case fields.Raw(), bytes():
+            return value
+        case fields.CountedText(prefix=prefix), str():
+            return len(value).to_bytes(prefix, "big") + value.encode("latin-1")
+        case fields.PaddedText(size=size), str():
+            return value.encode("latin-1").ljust(size, b"\0")
+        case _:
+            raise TypeError(f"{value!r} is not the value of a field of kind {kind}")
+
+
+def _violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> WireCase:
+    """Return the first valid stream with a field in which the edit of `check` violates it, and no check of that field before it."""
+    change = check.breaking
+    if change is None:
+        return _by_hand(check)
+    for valid, visit in visited:
+        if check in visit.field.checks and _violates_first(check, change, visit):
+            data = _edited(valid.data, visit, change)
+            offset = visit.offsets[check.at or visit.field.name] + change.index * _element_size(visit.field.kind)
+            twin = f"wire.valid.{valid.id}"
+            return WireCase(f"{check.id}.violated", check.id, valid.kind, data, valid.context, check.reason, offset, twin)
+    raise LookupError(f"no valid stream has a field in which {check.id} can be violated")
+
+
+def _violates_first(check: fields.Check, change: fields.Change, visit: Visit) -> bool:
+    kind = visit.field.kind
+    if isinstance(kind, fields.Array) and not _is_used(kind, visit.values, change.index):
+        return False
+    edited = _element_values(visit, _edited_values(visit, change), change.index)
+    before = visit.field.checks[: visit.field.checks.index(check)]
+    original = _element_values(visit, visit.values, change.index)
+    return holds(check, original) and not holds(check, edited) and all(holds(other, edited) for other in before)
+
+
+def _is_used(kind: fields.Array, values: Mapping[str, Value], index: int) -> bool:
+    used = kind.used.evaluate(values)
+    return isinstance(used, int) and index < used
+
+
+def _edited_values(visit: Visit, change: fields.Change) -> dict[str, Value]:
+    field = _record_fields(visit.table)[change.field]
+    values = dict(visit.values)
+    value, old = change.value.evaluate(values), values[change.field]
+    values[change.field] = (*old[: change.index], value, *old[change.index + 1 :]) if isinstance(old, tuple) else value
+    return values | {part: expression.evaluate(values) for part, expression in field.parts}
+
+
+def _element_values(visit: Visit, values: Mapping[str, Value], index: int) -> dict[str, Value]:
+    elements = values[visit.field.name]
+    if not isinstance(elements, tuple):
+        return dict(values)
+    return {**values, "element": elements[index], "earlier": elements[:index]}
+
+
+def _record_fields(table: fields.Table) -> dict[str, fields.Field]:
+    """Return the fields of a record by name: of this table, and of the one that it follows."""
+    earlier = _record_fields(_TABLES[table.follows]) if table.follows else {}
+    return earlier | {field.name: field for field in table.fields}
+
+
+def _edited(data: bytes, visit: Visit, change: fields.Change) -> bytes:
+    kind = _record_fields(visit.table)[change.field].kind
+    start = visit.offsets[change.field]
+    old = visit.values[change.field]
+    if isinstance(kind, fields.Array) and isinstance(old, tuple):
+        start, old, kind = start + change.index * kind.element.size, old[change.index], kind.element
+    return data[:start] + encode(kind, change.value.evaluate(visit.values)) + data[start + len(encode(kind, old)) :]
+
+
+def _element_size(kind: fields.Kind) -> int:
+    return kind.element.size if isinstance(kind, fields.Array) else 0
+
+
+def _by_hand(check: fields.Check) -> WireCase:
+    """Return the violation of a check that takes more than one edit: a second START with the id of the first."""
+    if check is not main_channel.SECTION_IS_NEW:
+        raise LookupError(f"{check.id} has no violation")
+    part = stream.ram_continue(SectionType.PART)
+    start = precopy().index(part)
+    again = stream.ram_start(())
+    data = precopy()[:start] + again + precopy()[start:]
+    return WireCase(f"{check.id}.violated", check.id, "main", data, _PRECOPY, check.reason, start + 1, "wire.valid.precopy")
+
+
+def _whole_stream_cases(streams: list[ValidStream]) -> Iterator[WireCase]:
+    """Yield what no single field decides: ends, descriptions, payloads."""
+    yield from (_truncated(valid) for valid in streams)
+    data = precopy()
+    yield _main("wire.trailing", data + b"\0", Reason.TRAILING, len(data))
+    data = stream.stream_header(MACHINE)
+    missing = Context(machine=MACHINE, capabilities=frozenset({"x-ignore-shared"}))
+    yield WireCase("wire.capabilities.missing", "wire.capabilities", "main", data, missing, Reason.CAPABILITY_MISMATCH, len(data))
+    yield from _description_cases()
+    for method in (Compression.ZLIB, Compression.ZSTD):
+        yield from _payload_cases(method)
+
+
+def _main(name: str, data: bytes, reason: Reason, offset: int, *, context: Context | None = None) -> WireCase:
+    return WireCase(name, name, "main", data, context or _PRECOPY, reason, offset, "wire.valid.precopy")
+
+
+def _truncated(valid: ValidStream) -> WireCase:
+    data = valid.data[:-1]
+    # Without its last byte a description is no description any more, so these streams end inside a page record.
+    if valid.kind == "main" and not valid.context.colo:
+        data = valid.data[: valid.data.index(stream.ram_continue(SectionType.PART)) + 7]
+    return WireCase(
+        f"wire.truncated.{valid.id}",
+        "wire.truncated",
+        valid.kind,
+        data,
+        valid.context,
+        Reason.TRUNCATED,
+        len(data),
+        f"wire.valid.{valid.id}",
+    )
+
+
+def _description_cases() -> Iterator[WireCase]:
+    data = precopy()
+    sections = stream.device_sections(DEVICE)
+    start = data.index(sections)
+    end = start + len(sections)
+    described = stream.description(len(DEVICE), PAGE)
+    footer = end - 1 - len(stream.footer(0))
+    wrong_name = sections.replace(b"device", b"devise", 1)
+
+    def described_by(text: bytes) -> bytes:
+        return data[:end] + text
+
+    yield _main("wire.description.missing", data[:end], Reason.DESCRIPTION_MISSING, start)
+    yield _main("wire.description.truncated", data[:-1], Reason.DESCRIPTION_MISSING, start)
+    yield _main("wire.description.not-json", described_by(described.replace(b'"devices"', b"'devices'")), Reason.DESCRIPTION_MISSING, start)
+    yield _main(
+        "wire.description.no-devices", described_by(described.replace(b'"devices"', b'"devises"')), Reason.DESCRIPTION_MISMATCH, end + 5
+    )
+    yield _main("wire.description.page-size", described_by(stream.description(len(DEVICE), 2 * PAGE)), Reason.DESCRIPTION_MISMATCH, end + 5)
+    yield _main(
+        "wire.description.size-less", described_by(stream.description(len(DEVICE) - 1, PAGE)), Reason.DESCRIPTION_MISMATCH, footer - 1
+    )
+    yield _main("wire.description.size-more", described_by(stream.description(len(DEVICE) + 1, PAGE)), Reason.DESCRIPTION_MISMATCH, start)
+    yield _main("wire.description.name", data[:start] + wrong_name + described, Reason.DESCRIPTION_MISMATCH, start + 6 + 4)
+    yield _main("wire.description.footer", data[: footer + 4] + b"\x09" + data[footer + 5 :], Reason.DESCRIPTION_MISMATCH, footer + 4)
+    decoyed = precopy(device=DECOY)
+    yield _main("wire.description.decoy-only", decoyed[: decoyed.index(DECOY) + len(DECOY)], Reason.DESCRIPTION_MISMATCH, start)
+
+
+def _payload_cases(method: Compression) -> Iterator[WireCase]:
+    """Yield packets whose payload is damaged, too short or too long for its pages."""
+    context = Context(channels=2, compression=method, blocks={"ram0": 4 * PAGE})
+    offset = HELLO_SIZE + packet_size(PAGE)
+
+    def packet(pages: int, content: bytes) -> bytes:
+        writer = stream.PacketWriter(method, PAGE)
+        data = bytearray(writer.pages("ram0", [(index * PAGE, b"") for index in range(pages - 1)] + [((pages - 1) * PAGE, content)], []))
+        return stream.hello(0) + bytes(data)
+
+    whole = packet(2, b"\x09" * 2 * PAGE)
+    cases = {
+        "corrupt": (whole[:offset] + bytes(byte ^ 0xFF for byte in whole[offset:]), Reason.PAYLOAD_CORRUPT),
+        "short": (packet(2, b"\x09" * PAGE), Reason.PAYLOAD_LENGTH),
+        "long": (packet(1, b"\x09" * 2 * PAGE), Reason.PAYLOAD_LENGTH),
+    }
+    for name, (data, reason) in cases.items():
+        twin = f"wire.valid.packets-{method}"
+        yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", data, context, reason, offset, twin)
+
+
+_PRECOPY: Final = Context(machine=MACHINE, blocks=BLOCKS)
+_TABLES: Final = {table.name: table for table in ALL_TABLES}
