@@ -83,7 +83,8 @@ class Player:
 
     def collect(self) -> None:
         """Read the replies up to the destination's end of the main channel, which it has closed already."""
-        self._turn_until(lambda: self._is_hung_up, "that it closes the main channel")
+        if MAIN_CHANNEL in self._channels:
+            self._turn_until(lambda: self._is_hung_up, "that it closes the main channel")
 
     def close(self) -> None:
         """Close our end of all channels."""
