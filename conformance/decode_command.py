@@ -5,6 +5,7 @@ import lzma
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,17 @@ from colofd.conformance import captures
 from colofd.model.decode import Context, FieldValue, Item, decode_main, decode_multifd, decode_reverse
 from colofd.model.decode_multifd import UNNAMED_CHANNEL
 from colofd.model.decode_reverse import REVERSE_CHANNEL
-from colofd.spec.constants import MAIN_CHANNEL, TARGET_PAGE_SIZE, Compression
+from colofd.spec.constants import (
+    MAIN_CHANNEL,
+    TARGET_PAGE_SIZE,
+    ColoMessage,
+    Command,
+    Compression,
+    PacketFlag,
+    RecordFlag,
+    ReturnPathMessage,
+    SectionType,
+)
 from colofd.spec.reasons import Rejected
 from colofd.spec.wire.expressions import show
 from colofd.spec.wire.ram import BLOCK
@@ -25,6 +36,17 @@ ANY_CHANNELS: Final = 256
 
 CAPABILITIES: Final = ("multifd", "x-colo", "return-path", "events", "x-ignore-shared")
 COMPRESSION_PREFIX: Final = "multifd-compression="
+
+NAMES_OF_VALUES: Final[dict[tuple[str, str], type[IntEnum | IntFlag]]] = {
+    ("main", "type"): SectionType,
+    ("main", "footer_type"): SectionType,
+    ("main", "command"): Command,
+    ("ram", "flags"): RecordFlag,
+    ("multifd", "flags"): PacketFlag,
+    ("colo", "message"): ColoMessage,
+    ("return-path", "message"): ReturnPathMessage,
+}
+"""For people: what the numbers of a field are called, by the first part of the item's name and the field's."""
 
 DECODED, REFUSED = 0, 1
 
@@ -49,7 +71,7 @@ class _Report:
             line = {"channel": item.channel, "offset": item.offset, "size": item.size, "name": item.name, "fields": fields}
             click.echo(json.dumps(line))
             return
-        fields_text = " ".join(f"{name}={show(value)}" for name, value in item.fields.items() if not _is_padding(name, value))
+        fields_text = " ".join(f"{name}={_text(item, name)}" for name, value in item.fields.items() if not _is_padding(name, value))
         click.echo(f"{item.channel:8} {item.offset:>10} {item.size:>8}  {item.name:22} {fields_text}".rstrip())
 
     def end(self, rejected: Rejected | None) -> int:
@@ -202,6 +224,12 @@ def _plain(value: FieldValue) -> object:
     if isinstance(value, bytes):
         return value.hex()
     return list(value) if isinstance(value, tuple) else value
+
+
+def _text(item: Item, name: str) -> str:
+    value = item.fields[name]
+    names = NAMES_OF_VALUES.get((item.name.partition(".")[0], name))
+    return show(names(value) if names is not None and isinstance(value, int) else value)
 
 
 def _is_padding(name: str, value: FieldValue) -> bool:

@@ -164,8 +164,8 @@ def term(operand: Operand) -> Expression:
 def show(value: Value) -> str:
     """Return a value as text for people: large numbers in hexadecimal, long things cut."""
     match value:
-        case Enum():
-            return str(value.name)
+        case Enum() if value.name is not None:
+            return value.name
         case int():
             return str(int(value)) if 0 <= value < _PRINTED_AS_DECIMAL else hex(value)
         case str():

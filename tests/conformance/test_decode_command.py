@@ -49,6 +49,8 @@ def test_people_get_one_line_for_each_record() -> None:
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
     assert lines[0].split() == ["main", "0", "8", "main.header", "magic=0x5145564d", "version=3"]
+    assert any(line.split()[3:6] == ["main.section-part", "type=END", "section_id=1"] for line in lines)
+    assert any("flags=SYNC pages_alloc=0" in line for line in lines)
     assert lines[-1].startswith("main.rev: 0 items, 0 bytes, 0 bytes not accounted for")
 
 
