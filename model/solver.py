@@ -1,129 +1,82 @@
-"""The Z3 reading of the spec: every expression as a term, a step as a view of the state after it.
+"""The two solvers: each reads the SMT-LIB text of an obligation and answers. Whatever is untyped of them stays in this module.
 
-There are no primed symbols, no arrays and no frame axioms: what a cell holds after a step is
-`If(key = written key, new value, old value)`, so a clause after a step is the same clause read
-through another view. Everything untyped of Z3's Python interface stays in this module.
+Effort is limited by the solver's own count of resources and not by time, so an answer does not depend on the machine.
 """
 
-from collections.abc import Callable, Mapping
-from enum import Enum
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
-import z3
+from colofd.model.proof_obligations import Answer
 
-from colofd.spec.language import (
-    And,
-    Constant,
-    Equal,
-    Every,
-    Expr,
-    Index,
-    Literal,
-    Not,
-    Or,
-    Parameter,
-    Read,
-    Rule,
-    Some,
-    Sort,
-    Where,
-    sort_name,
-)
-from colofd.spec.language.cells import Cell
-
-Term = Any
-"""A Z3 expression; Z3's Python interface has no types."""
-
-View = Callable[[Cell, tuple[Term, ...]], Term]
-"""What a cell holds for a key, in some state."""
-
-Environment = Mapping[Parameter[Any], Term]
+RESOURCES: Final = 3_000_000
+"""Limit of each question, in each solver's own units."""
 
 
-@cache
-def _enumeration(sort: type[Enum]) -> tuple[Term, dict[str, Term]]:
-    # Z3 keeps an enumeration for the life of its context: declared twice, it is an error.
-    solver_sort, members = z3.EnumSort(sort_name(sort), [member.name for member in sort])
-    return solver_sort, {member.name: term for member, term in zip(sort, members, strict=True)}
+class SolverName(StrEnum):
+    """The solvers that there are."""
+
+    Z3 = "z3"
+    CVC5 = "cvc5"
 
 
-@cache
-def solver_sort(sort: Sort) -> Term:
-    """Return the Z3 sort: Bool, an enumeration, or an uninterpreted sort."""
-    if sort is bool:
-        return z3.BoolSort()
-    if issubclass(sort, Enum):
-        return _enumeration(sort)[0]
-    if issubclass(sort, Index):
-        return z3.DeclareSort(sort_name(sort))
-    raise AssertionError(sort)
+class SolverFailed(Exception):  # noqa: N818  # says what is the case
+    """A solver is not installed, or does not understand a text."""
 
 
-@cache
-def _function(cell: Cell) -> Term:
-    return z3.Function(cell.name, *[solver_sort(sort) for sort in cell.key], solver_sort(cell.to))
+@dataclass(frozen=True)
+class Solver:
+    """A solver: `ask` takes the text of an obligation and returns the answer."""
+
+    name: SolverName
+    version: str
+    ask: Callable[[str], Answer]
 
 
-def before(cell: Cell, key: tuple[Term, ...]) -> Term:
-    """The view of the state before the step."""
-    return _function(cell)(*key)
+def solver(name: SolverName) -> Solver:
+    """Return a solver by its name; SolverFailed if it is not installed."""
+    try:
+        return _z3() if name is SolverName.Z3 else _cvc5()
+    except ImportError as error:
+        raise SolverFailed(f"the solver {name} is not installed: {error}") from error
 
 
-def variables(rule: Rule) -> Environment:
-    """Return one fresh constant for each parameter of the rule."""
-    return {parameter: z3.Const(f"!{parameter.name}", solver_sort(parameter.sort)) for parameter in rule.parameters}
+def _z3() -> Solver:
+    import z3  # noqa: PLC0415  # loaded when it is asked for
+
+    def ask(text: str) -> Answer:
+        # A context of its own: names are declared anew in each text, and the count of resources starts at nothing.
+        question = z3.Solver(ctx=z3.Context())
+        question.set("rlimit", RESOURCES)
+        try:
+            question.from_string(text)
+        except z3.Z3Exception as error:
+            raise SolverFailed(f"z3 does not understand the text: {error}") from error
+        return Answer(str(question.check()))
+
+    return Solver(SolverName.Z3, z3.get_version_string(), ask)
 
 
-def after(rule: Rule, environment: Environment) -> View:
-    """Return the view of the state after the rule's step."""
+def _cvc5() -> Solver:
+    import cvc5  # noqa: PLC0415  # loaded when it is asked for
 
-    def view(cell: Cell, key: tuple[Term, ...]) -> Term:
-        for update in rule.updates:
-            if update.cell is not cell:
-                continue
-            inner, hits = dict(environment), []
-            for written, asked in zip(update.key, key, strict=True):
-                if any(written is bound for bound in update.bound):
-                    inner[written] = asked  # type: ignore[index]  # a bound key is a Parameter
-                else:
-                    hits.append(term(written, environment, before) == asked)
-            value = term(update.value, inner, before)
-            return z3.If(z3.And(*hits), value, before(cell, key)) if hits else value
-        return before(cell, key)
+    def ask(text: str) -> Answer:
+        question = cvc5.Solver()
+        question.setOption("rlimit-per", str(RESOURCES))
+        # All counter-examples are finite; without this it would answer "unknown" where there is one.
+        question.setOption("finite-model-find", "true")
+        parser = cvc5.InputParser(question)
+        parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, "obligation")
+        said = []
+        try:
+            while not (command := parser.nextCommand()).isNull():
+                said.append(str(command.invoke(question, parser.getSymbolManager())).strip())
+        except RuntimeError as error:
+            raise SolverFailed(f"cvc5 does not understand the text: {error}") from error
+        answer = "".join(said).partition(" ")[0]
+        if answer not in set(Answer):
+            raise SolverFailed(f"cvc5 does not understand the text: {' '.join(said)}")
+        return Answer(answer)
 
-    return view
-
-
-def term(expression: Expr[Any], environment: Environment, view: View) -> Term:  # noqa: C901, PLR0911  # one case for each kind of node
-    """Return the Z3 term of an expression, its cells read through `view`."""
-
-    def inner(part: Expr[Any]) -> Term:
-        return term(part, environment, view)
-
-    match expression:
-        case Literal(value=Enum() as value):
-            return _enumeration(type(value))[1][value.name]
-        case Literal(value=value):
-            return z3.BoolVal(value)
-        case Constant(name=name, sort=sort):
-            return z3.Const(name, solver_sort(sort))
-        case Parameter():
-            return environment[expression]
-        case Read(cell=cell, key=key):
-            return view(cell, tuple(inner(part) for part in key))
-        case Equal(left=left, right=right):
-            return inner(left) == inner(right)
-        case And(left=left, right=right):
-            return z3.And(inner(left), inner(right))
-        case Or(left=left, right=right):
-            return z3.Or(inner(left), inner(right))
-        case Not(operand=operand):
-            return z3.Not(inner(operand))
-        case Where(condition=condition, then=then, otherwise=otherwise):
-            return z3.If(inner(condition), inner(then), inner(otherwise))
-        case Every(variable=variable, body=body) | Some(variable=variable, body=body):
-            bound = z3.FreshConst(solver_sort(variable.sort), variable.name)
-            quantify = z3.ForAll if isinstance(expression, Every) else z3.Exists
-            return quantify([bound], term(body, {**environment, variable: bound}, view))
-    raise AssertionError(expression)
+    return Solver(SolverName.CVC5, cvc5.__version__, ask)

@@ -1,0 +1,138 @@
+"""What has to be proved of the specification, as data: formulas over the state before a step.
+
+Nothing here is bound to a number of pages, channels or page values.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from colofd.model.proof_touches import touches
+from colofd.model.proof_trees import after, cells_read
+from colofd.spec.constants import Step
+from colofd.spec.language import Expr, Literal, Parameter, Rule, Spec
+from colofd.spec.state import Page, Phase, World
+
+
+class Kind(StrEnum):
+    """What an obligation is about."""
+
+    INITIATION = "initiation"
+    """Initial states satisfy a clause."""
+    CONSECUTION = "consecution"
+    """A step keeps a clause, if all clauses hold before it."""
+    ISOLATION = "isolation"
+    """A step leaves the guest's RAM as it is, once the guest may have run."""
+    OWNERSHIP = "ownership"
+    """Memory that a step touches is allocated."""
+    COMMIT = "commit"
+    """Where the guest starts or goes on, it holds the primary's RAM."""
+    VACUITY = "vacuity"
+    """A rule is possible at all: clauses and guards can hold together. An obligation of this kind wants an example, not a proof."""
+
+
+class Answer(StrEnum):
+    """What a solver says: is there a state where the hypotheses hold and the goal does not?"""
+
+    NONE = "unsat"
+    SOME = "sat"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Obligation:
+    """In every state where all `hypotheses` hold, `goal` holds; parameters in them stand for anything."""
+
+    name: str
+    kind: Kind
+    hypotheses: tuple[Expr[bool], ...]
+    goal: Expr[bool]
+
+    @property
+    def expected(self) -> Answer:
+        """What a solver must answer: no state breaks the goal; for vacuity, whose goal is never true, there is one."""
+        return Answer.SOME if self.kind is Kind.VACUITY else Answer.NONE
+
+
+MAY_WRITE_GUEST: Final = (Step.FLUSH_PAGE, "guest.secondary-write")
+"""The only steps that may change guest RAM once the guest may have run."""
+
+BEFORE_GUEST: Final = (Phase.SETUP, Phase.PRECOPY, Phase.FILLING, Phase.FAILED)
+"""Phases in which no guest has run yet, nor will without another checkpoint."""
+
+OWNERS: Final = {"cache": World.cache_allocated.name, "received": World.receivedmap_allocated.name}
+"""Which cell says that the memory of another one is allocated."""
+
+_FALSE: Final[Literal[bool]] = Literal(False, bool)
+
+
+def obligations(spec: Spec) -> tuple[Obligation, ...]:
+    """Return all obligations of a specification of the receive path, by kind and then in the order of its rules."""
+    return (*_initiation(spec), *_consecution(spec), *_isolation(spec), *_ownership(spec), *_commit(spec), *_vacuity(spec))
+
+
+def ghost_flows(spec: Spec, ghost: str = World.survivor.name) -> tuple[str, ...]:
+    """Return the ids of the rules in which `ghost` decides anything but itself; there must be none."""
+    return tuple(rule.id for rule in spec.rules if ghost in cells_read(*rule.guards, *_values_beside(rule, ghost)))
+
+
+def _values_beside(rule: Rule, ghost: str) -> Iterator[Expr[object]]:
+    for update in rule.updates:
+        if update.cell.name != ghost:
+            yield from (*update.key, update.value)
+
+
+def _invariant(spec: Spec) -> tuple[Expr[bool], ...]:
+    return tuple(clause.formula for clause in spec.clauses)
+
+
+def _enabled(spec: Spec, rule: Rule) -> tuple[Expr[bool], ...]:
+    """What may be assumed of a state in which `rule` is taken."""
+    return (*_invariant(spec), *rule.guards)
+
+
+def _initiation(spec: Spec) -> Iterator[Obligation]:
+    for clause in spec.clauses:
+        yield Obligation(f"initially {clause.id}", Kind.INITIATION, (spec.initial.formula,), clause.formula)
+
+
+def _consecution(spec: Spec) -> Iterator[Obligation]:
+    for rule in spec.rules:
+        for clause in spec.clauses:
+            yield Obligation(f"{rule.id} keeps {clause.id}", Kind.CONSECUTION, _enabled(spec, rule), after(rule, clause.formula))
+
+
+def _isolation(spec: Spec) -> Iterator[Obligation]:
+    s = World()
+    page: Parameter[Page] = Parameter("any", Page)
+    for rule in spec.rules:
+        if rule.id not in MAY_WRITE_GUEST and any(update.cell is World.guest for update in rule.updates):
+            isolated = ~s.phase.within(*BEFORE_GUEST)
+            unchanged = after(rule, s.guest[page]) == s.guest[page]
+            yield Obligation(f"{rule.id} leaves the guest", Kind.ISOLATION, (*_enabled(spec, rule), isolated), unchanged)
+
+
+def _ownership(spec: Spec) -> Iterator[Obligation]:
+    for cell, owner in OWNERS.items():
+        is_allocated: Expr[bool] = getattr(World(), owner)
+        for rule in spec.rules:
+            for number, path in enumerate(touches(rule, cell), 1):
+                hypotheses = (*_enabled(spec, rule), *path)
+                yield Obligation(f"{rule.id} owns {cell}, touch {number}", Kind.OWNERSHIP, hypotheses, is_allocated)
+
+
+def _commit(spec: Spec) -> Iterator[Obligation]:
+    s = World()
+    page: Parameter[Page] = Parameter("any", Page)
+    is_primary = s.guest[page] == s.primary[page]
+    is_mirror = is_primary & (s.cache[page] == s.primary[page])
+    goals: dict[str, Expr[bool]] = {Step.COMMIT: is_mirror, Step.ENTER_COLO: is_mirror, Step.COMPLETE: is_primary}
+    for rule in spec.rules:
+        if rule.id in goals:
+            yield Obligation(f"{rule.id} has the primary's RAM", Kind.COMMIT, _enabled(spec, rule), goals[rule.id])
+
+
+def _vacuity(spec: Spec) -> Iterator[Obligation]:
+    for rule in spec.rules:
+        yield Obligation(f"{rule.id} is possible", Kind.VACUITY, _enabled(spec, rule), _FALSE)
