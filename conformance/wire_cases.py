@@ -86,12 +86,12 @@ def encode(kind: fields.Kind, value: Value) -> bytes:
 
 
 def _violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> WireCase:
-    """Return the first valid stream with a field in which the edit of `check` violates it, and no check of that field before it."""
+    """Return the first valid stream with a field in which the edit of `check` violates it, and nothing else that is refused alike."""
     change = check.breaking
     if change is None:
         return _by_hand(check)
     for valid, visit in visited:
-        if check in visit.field.checks and _violates_first(check, change, visit):
+        if check in visit.field.checks and _violates_only(check, change, visit):
             data = _edited(valid.data, visit, change)
             offset = visit.offsets[check.at or visit.field.name] + change.index * _element_size(visit.field.kind)
             twin = f"wire.valid.{valid.id}"
@@ -99,14 +99,15 @@ def _violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) ->
     raise LookupError(f"no valid stream has a field in which {check.id} can be violated")
 
 
-def _violates_first(check: fields.Check, change: fields.Change, visit: Visit) -> bool:
+def _violates_only(check: fields.Check, change: fields.Change, visit: Visit) -> bool:
     kind = visit.field.kind
     if isinstance(kind, fields.Array) and not _is_used(kind, visit.values, change.index):
         return False
     edited = _element_values(visit, _edited_values(visit, change), change.index)
-    before = visit.field.checks[: visit.field.checks.index(check)]
     original = _element_values(visit, visit.values, change.index)
-    return holds(check, original) and not holds(check, edited) and all(holds(other, edited) for other in before)
+    place = visit.field.checks.index(check)
+    others = [other for at, other in enumerate(visit.field.checks) if at < place or (at > place and other.reason is check.reason)]
+    return holds(check, original) and not holds(check, edited) and all(holds(other, edited) for other in others)
 
 
 def _is_used(kind: fields.Array, values: Mapping[str, Value], index: int) -> bool:

@@ -41,6 +41,7 @@ class ValidStream:
 def valid_streams() -> list[ValidStream]:
     """Return the valid streams. Together they hold every table and evaluate every check."""
     context = Context(machine=MACHINE, blocks=BLOCKS)
+    colo = Context(machine=MACHINE, blocks=BLOCKS, colo=True)
     return [
         ValidStream("precopy", "main", precopy(), context),
         ValidStream("decoy", "main", precopy(device=DECOY), context),
@@ -48,8 +49,10 @@ def valid_streams() -> list[ValidStream]:
         ValidStream("rounds", "main", precopy(rounds=True), Context(machine=MACHINE, blocks=BLOCKS, channels=2)),
         ValidStream("subsections", "main", _with_subsections(), Context(machine=MACHINE, blocks=BLOCKS, uuid=UUID)),
         ValidStream("ignore-shared", "main", _ignore_shared(), Context(blocks=BLOCKS, capabilities=frozenset({"x-ignore-shared"}))),
-        ValidStream("checkpoints", "main", precopy() + checkpoint() * 2, Context(machine=MACHINE, blocks=BLOCKS, colo=True)),
+        ValidStream("opaque-device-state", "main", precopy() + checkpoint(device=DEVICE + b"!"), colo),
+        ValidStream("checkpoints", "main", precopy() + checkpoint() * 2, colo),
         *(ValidStream(f"packets-{method}", "multifd", packets(method), _multifd_context(method)) for method in Compression),
+        ValidStream("unknown-blocks", "multifd", packets(Compression.NONE), Context(channels=2)),
         ValidStream("replies", "reverse", replies(), Context(colo=True)),
     ]
 
@@ -75,7 +78,7 @@ def precopy(*, device: bytes = DEVICE, rounds: bool = False) -> bytes:
     )
 
 
-def checkpoint() -> bytes:
+def checkpoint(*, device: bytes = DEVICE) -> bytes:
     """Return what a primary sends for one checkpoint."""
     return (
         stream.colo_message(ColoMessage.CHECKPOINT_REQUEST)
@@ -84,7 +87,7 @@ def checkpoint() -> bytes:
         + stream.page_record("ram1", PAGE, b"\x05" * PAGE)
         + stream.ram_close()
         + bytes([SectionType.EOF])
-        + stream.device_state(DEVICE)
+        + stream.device_state(device)
     )
 
 

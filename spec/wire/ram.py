@@ -194,13 +194,6 @@ BLOCK = Table(
     "One block of the list, until the lengths add up to the size announced. (Postcopy would add a page size; it is not received here.)",
 )
 
-PAGE_BLOCK_IS_NOT_EMPTY = Check(
-    "wire.page.block-empty",
-    Constant(0) < name("block").length(),
-    Reason.BLOCK_UNKNOWN,
-    _BLOCK,
-    becomes("block", ""),
-)
 PAGE_BLOCK_EXISTS = Check(
     "wire.page.block",
     name("block").among(name("blocks")),
@@ -220,7 +213,7 @@ PAGE_BLOCK = Field(
     "block",
     CountedText(1),
     "id string of the block; without it the block of the record before",
-    (PAGE_BLOCK_IS_NOT_EMPTY, PAGE_BLOCK_EXISTS, PAGE_FITS),
+    (PAGE_BLOCK_EXISTS, PAGE_FITS),
     when=(name("flags") & RecordFlag.CONTINUE).equals(0),
     otherwise=name("previous_block"),
 )
