@@ -67,7 +67,8 @@ def prove(choice: str, as_json: bool, folder: Path | None) -> None:
 def _prove(solvers: Sequence[Solver]) -> Proof:
     begin = time.perf_counter()
     asked = obligations(SPEC)
-    with click.progressbar(verdicts(SPEC, asked, solvers), length=len(asked), label="proving", file=sys.stderr) as bar:
+    answered = verdicts(SPEC, asked, solvers)
+    with click.progressbar(answered, length=len(asked), label="proving", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = list(bar)
     return Proof(solvers, found, structural_faults(SPEC), time.perf_counter() - begin)
 
