@@ -73,7 +73,7 @@ class Item:
         channel: name of the channel.
         offset: of its first byte in the channel.
         size: bytes, with payload.
-        name: of its table; "description" and "device" items say more in `fields`.
+        name: of its table.
         fields: in the order of the wire. A payload is not in it: `payload_offset` (in the channel) and `payload_size` are.
     """
 
