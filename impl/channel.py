@@ -4,13 +4,12 @@ import numpy as np
 
 from colofd.impl import decisions
 from colofd.impl.barrier import Barrier
-from colofd.impl.memory import Region
-from colofd.impl.packet import COMPRESSED_LIMIT, Packet, PacketReader
+from colofd.impl.packet import Packet, PacketReader
 from colofd.impl.payload import Inflater, inflater
-from colofd.impl.reception import EndedError, Reception
+from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket
 from colofd.impl.trace import NO_PAGES
-from colofd.spec.constants import PACKET_HEAD_SIZE, Compression, Step, packet_size
+from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, packet_size
 from colofd.spec.reasons import Reason, Rejected
 
 ZERO_BYTE = np.uint8(0)
@@ -31,14 +30,14 @@ class MultifdChannel:
         self._guest = reception.require_guest()
         self._cache = reception.cache
         in_guest = decisions.packet_lands_in_guest(reception.colo)
-        self._buffer: Region = self._guest if in_guest else reception.require_cache()
+        self._buffer = self._guest if in_guest else reception.require_cache()
         self._maps = reception.require_maps()
         self._page_size = reception.layout.page_size
         self._packets = PacketReader(name, reception.layout, reception.options.compression)
         self._header = memoryview(bytearray(packet_size(self._page_size)))
         self._inflater = inflater(reception.options.compression)
         is_compressed = reception.options.compression is not Compression.NONE
-        self._compressed = memoryview(bytearray(COMPRESSED_LIMIT if is_compressed else 0))
+        self._compressed = memoryview(bytearray(COMPRESSED_PAYLOAD_LIMIT if is_compressed else 0))
 
     def receive(self) -> None:
         """Receive packets until the channel ends. Raises Rejected, or EndedError."""
@@ -117,4 +116,6 @@ class MultifdChannel:
         return packet.offset + len(self._header)
 
     def _truncated(self, at: int, read: int, expected: int) -> Rejected:
-        return Rejected(Reason.TRUNCATED, channel=self._name, offset=at, read=f"{read} bytes, then the end", expected=f"{expected} bytes")
+        return Rejected(
+            Reason.TRUNCATED, channel=self._name, offset=at + read, read=f"{read} bytes, then the end", expected=f"{expected} bytes"
+        )

@@ -51,7 +51,10 @@ class Secondary:
         self._maps = reception.require_maps()
 
     def receive(self, device_state: bytes) -> None:
-        """Enter COLO with the state at the end of precopy, then receive checkpoints until something ends it. Raises Rejected, or EndedError."""
+        """Enter COLO with the state at the end of precopy, then receive checkpoints until something ends it.
+
+        Raises Rejected, or EndedError.
+        """
         self._fill()
         self._enter(device_state)
         self._main.shut_return_path()
@@ -146,9 +149,7 @@ class Secondary:
 
     def _begin_flush(self, written: PageNumbers) -> None:
         maps = self._maps
-        if written.size:
-            maps.own_dirty[written] = True
-            self._tracer.emit(Step.GUEST_WRITE, "", written, NO_PAGES, self._memory)
+        maps.own_dirty[written] = True
         maps.dirty[:] = decisions.is_flushed(maps.dirty, maps.own_dirty)
         maps.own_dirty[:] = False
         self._reception.enter(Phase.FLUSHING, Step.FLUSH_BEGIN, of=frozenset({Phase.RECEIVED}))

@@ -4,11 +4,8 @@ import struct
 from typing import Final
 
 from colofd.impl.stream import MainStream
-from colofd.spec.constants import Command, ReturnPathMessage
+from colofd.spec.constants import COMMAND_LENGTHS, Command, ReturnPathMessage
 from colofd.spec.reasons import Reason
-
-LENGTHS: Final = {Command.OPEN_RETURN_PATH: 0, Command.PING: 4, Command.SWITCHOVER_START: 0, Command.ENABLE_COLO: 0}
-"""Bytes after the length, of the commands that are not postcopy's."""
 
 KNOWN: Final = {command.value: command for command in Command if command is not Command.INVALID}
 
@@ -31,12 +28,13 @@ class ReturnPath:
         command = KNOWN.get(number)
         if command is None:
             raise self._stream.rejected(Reason.COMMAND_UNKNOWN, at, number, "a known command")
-        if command not in LENGTHS:
-            raise self._stream.rejected(Reason.POSTCOPY, at, command.name, "no postcopy")
-        if length != LENGTHS[command]:
-            raise self._stream.rejected(Reason.COMMAND_LENGTH, at + 2, f"{length} bytes of {command.name}", f"{LENGTHS[command]} bytes")
         if command is Command.ENABLE_COLO:
             raise self._stream.rejected(Reason.COMMAND_DEPRECATED, at, command.name, "no such command: COLO is agreed beforehand")
+        if command not in COMMAND_LENGTHS:
+            raise self._stream.rejected(Reason.POSTCOPY, at, command.name, "no postcopy")
+        expected = COMMAND_LENGTHS[command]
+        if length != expected:
+            raise self._stream.rejected(Reason.COMMAND_LENGTH, at + 2, f"{length} bytes of {command.name}", f"{expected} bytes")
         if command is Command.OPEN_RETURN_PATH:
             self.is_open = True
         elif command is Command.PING:

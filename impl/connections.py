@@ -1,4 +1,7 @@
-"""Which channel is this? Connections arrive in any order and say it with their first bytes (migration/channel.c:migration_channel_identify)."""
+"""Which channel is this? Connections arrive in any order, and say it with their first bytes.
+
+Source: migration/channel.c:migration_channel_identify.
+"""
 
 import contextlib
 import select
@@ -25,10 +28,14 @@ class Connections:
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
-        self._until = time.monotonic() + reception.options.deadlines.connect
+        self._until = 0.0
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self._path: str | None = None
+
+    def begin(self) -> None:
+        """Start the time in which all channels must connect."""
+        self._until = time.monotonic() + self._reception.options.deadlines.connect
 
     def attach(self, sock: socket.socket) -> None:
         """Take over a connected socket, and find out in the background which channel it is.
@@ -47,7 +54,10 @@ class Connections:
         raise Rejected(reason, read=f"a connection in phase {phase}", expected="connections before the start")
 
     def listen(self, address: str) -> str:
-        """Listen on unix:PATH or tcp:HOST:PORT, and accept as many connections as there are channels. Return the address, with the real port."""
+        """Listen on unix:PATH or tcp:HOST:PORT, and accept as many connections as there are channels.
+
+        Return the address, with the real port.
+        """
         kind, _, place = address.partition(":")
         if kind == "unix":
             listener = socket.socket(socket.AF_UNIX)
@@ -118,7 +128,7 @@ class Connections:
         read = channel.read_into(target)
         if read < len(target):
             reason = Reason.TRUNCATED if time.monotonic() < self._until else Reason.DEADLINE
-            raise Rejected(reason, offset=at, read=f"{read} bytes", expected=f"{len(target)} bytes that say which channel this is")
+            raise Rejected(reason, offset=at + read, read=f"{read} bytes", expected=f"{len(target)} bytes that say which channel this is")
 
     def _greet(self, hello: memoryview) -> str:
         _magic, version, uuid, number = HELLO.unpack_from(hello)

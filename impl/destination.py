@@ -1,7 +1,6 @@
 """The receiving end of a migration, as an embedding program sees it."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -10,17 +9,16 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from colofd.impl.connections import Connections
 from colofd.impl.ending import Ending
 from colofd.impl.guest_control import GuestControl, written_pages
 from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outcome, Ownership
 from colofd.impl.maps import PageMap
 from colofd.impl.memory import Layout
-from colofd.impl.phases import OVER, Phase
+from colofd.impl.phases import Phase
 from colofd.impl.reception import Options, Reception
 from colofd.impl.session import Session
 from colofd.impl.snapshot import Leases, Snapshot
-from colofd.impl.trace import NO_PAGES, Event, Tracer
+from colofd.impl.trace import Event, Tracer
 from colofd.spec.constants import TARGET_PAGE_SIZE, Compression, Step
 from colofd.spec.reasons import Reason, Rejected
 
@@ -46,7 +44,7 @@ class Destination:
         gate: called before each micro-step with its name and channel ("" for steps of the caller), outside of all locks; may block.
             A page that arrives in part was announced as one that arrives; releases and exits are announced, too.
 
-    No hook but `guest_wrote` may call a method that waits.
+    No hook may call a method that waits.
     """
 
     def __init__(
@@ -76,29 +74,22 @@ class Destination:
         self._reception = Reception(layout, options, self._tracer)
         self._guest = GuestControl(guest, layout)
         self._leases = Leases(self._reception)
-        self._session: Session | None = None
-        self._ending = Ending(self._reception, self._guest, self._leases)
+        self._session = Session(self._reception, self._guest, self._leases)
+        self._ending = Ending(self._session, self._reception, self._guest, self._leases)
 
     def attach(self, sock: socket.socket) -> None:
         """Take over a connected socket, whichever channel it is; any order of arrival. Does not wait.
 
         Raises Rejected (CHANNEL_REPEATED, CLOSED) if it comes too late; what is wrong with its first bytes, `wait` says.
         """
-        self._begin().attach(sock)
+        self._session.begin().attach(sock)
 
     def listen(self, address: str) -> str:
         """Listen on unix:PATH or tcp:HOST:PORT for all channels, in the background. Return the address, with the real port.
 
         Raises ValueError for another kind of address, OSError if it cannot be had.
         """
-        return self._begin().listen(address)
-
-    def _begin(self) -> Connections:
-        if self._session is None:
-            self._session = Session(self._reception, self._guest, self._leases)
-            self._ending.session = self._session
-            self._session.start()
-        return self._session.connections
+        return self._session.begin().listen(address)
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Wait until the migration has completed, failed over or been stopped; raises the error if one has ended it before.
@@ -137,10 +128,8 @@ class Destination:
         Raises Rejected: EMBEDDER for another block or shape, CLOSED without maps.
         """
         pages = written_pages(self._reception.layout, block, mask)
-        self._tracer.gate(Step.GUEST_WRITE, "")
         with self._reception.lock:
             self._reception.require_maps().own_dirty[pages] = True
-            self._tracer.emit(Step.GUEST_WRITE, "", pages, NO_PAGES, self._reception.require_guest())
 
     def guest(self, block: str) -> npt.NDArray[np.uint8]:
         """Return a writable view of a block's guest RAM. Raises Rejected (CLOSED) before the start and after close, KeyError."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from colofd.impl.stream import MainStream
-from colofd.spec.constants import SectionType
+from colofd.spec.constants import RAM_SECTION, SectionType
 from colofd.spec.reasons import Reason, Rejected
 
 MARK: Final = bytes([SectionType.EOF, SectionType.VMDESCRIPTION])
@@ -92,11 +92,10 @@ class DeviceSections:
         except (ValueError, RecursionError):
             return False
         try:
-            _Walk(bytes(ahead[: candidate.end]), self._page_size).check(description)
+            _Walk(bytes(ahead[: candidate.start]), candidate.end, self._page_size).check(description)
         except _MismatchError as mismatch:
             offset, read, expected = mismatch.args
-            if self._refusal is None:
-                self._refusal = self._stream.rejected(Reason.DESCRIPTION_MISMATCH, self._stream.offset + offset, read, expected)
+            self._refusal = self._stream.rejected(Reason.DESCRIPTION_MISMATCH, self._stream.offset + offset, read, expected)
             return False
         return True
 
@@ -120,91 +119,96 @@ class DeviceSections:
             if error.reason is Reason.DEADLINE and self._refusal is not None:
                 raise self._refusal from None
             raise
-        size = len(self._stream.ahead)
-        if self._refusal is not None:
-            raise self._refusal
-        if self._pending:
-            raise self._stream.rejected(
-                Reason.TRUNCATED, self._stream.offset + self._pending[0].start, "the end of the channel", "the whole vmdescription"
-            )
-        raise self._stream.rejected(
-            Reason.DESCRIPTION_MISSING, self._stream.offset + size, "the end of the channel", "a vmdescription after the device sections"
+        raise self._refusal or self._stream.rejected(
+            Reason.DESCRIPTION_MISSING,
+            self._stream.offset,
+            f"{len(self._stream.ahead)} bytes, then the end of the channel",
+            "device sections and their vmdescription",
         )
 
 
 class _Walk:
-    """Lays the described sections front to back over the bytes."""
+    """Lays the described sections front to back over the bytes before `end`; the description begins at the end of `data`."""
 
-    def __init__(self, data: bytes, page_size: int) -> None:
+    def __init__(self, data: bytes, end: int, page_size: int) -> None:
         self._data = data
+        self._end = end
         self._page_size = page_size
         self._at = 0
 
     def check(self, description: Any) -> None:
         """Raise _MismatchError unless the description accounts for every byte."""
-        if not isinstance(description, dict) or not isinstance(description.get("devices"), list):
-            raise _MismatchError(len(self._data), "JSON of another shape", "a description of devices")
-        page_size = description.get("page_size")
+        try:
+            page_size = description.get("page_size", self._page_size)
+            sections = [_Section(device) for device in description["devices"] if "fields" in device or device["name"] != RAM_SECTION]
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
+            raise _MismatchError(len(self._data), repr(error), "a description of devices") from error
         if page_size != self._page_size:
             raise _MismatchError(len(self._data), f"page size {page_size}", f"page size {self._page_size}")
-        seen: set[int] = set()
-        for device in description["devices"]:
-            self._section(device, seen)
-        if self._at != len(self._data):
-            raise _MismatchError(self._at, f"{len(self._data) - self._at} bytes that no device describes", "none")
+        seen: set[bytes] = set()
+        for section in sections:
+            self._lay(section, seen)
+        if self._at != self._end:
+            raise _MismatchError(self._at, f"{self._end - self._at} bytes that no device describes", "none")
 
-    def _section(self, device: Any, seen: set[int]) -> None:
-        if not isinstance(device, dict):
-            raise _MismatchError(self._at, "a device that is no JSON object", "a device")
-        name, instance, version = _text(device, "name"), _number(device, "instance_id"), _number(device, "version")
-        self._expect(bytes([SectionType.FULL]), f"the section of {name}")
-        section = self._data[self._at : self._at + 4]
-        self._at += 4
-        number = int.from_bytes(section)
+    def _lay(self, section: "_Section", seen: set[bytes]) -> None:
+        if self._at + section.size > self._end:
+            raise _MismatchError(self._at, f"{self._end - self._at} bytes", f"{section.size} bytes of {section.name}")
+        self._expect(bytes([SectionType.FULL]), f"a section of {section.name}")
+        number = self._data[self._at : self._at + 4]
         if number in seen:
-            raise _MismatchError(self._at - 4, f"section id {number} again", "an id of its own")
+            raise _MismatchError(self._at, f"section id {number.hex()} again", "an id of its own")
         seen.add(number)
-        self._expect(_counted(name) + struct.pack(">II", instance, version), f"{name}, instance {instance}, version {version}")
-        self._fields(device)
-        self._expect(bytes([SectionType.FOOTER]) + section, f"the footer of {name}")
-
-    def _fields(self, parent: dict[str, Any]) -> None:
-        fields, subsections = parent.get("fields", []), parent.get("subsections", [])
-        if not isinstance(fields, list) or not isinstance(subsections, list):
-            raise _MismatchError(self._at, "fields that are no list", "a list")
-        for field in fields:
-            if not isinstance(field, dict):
-                raise _MismatchError(self._at, "a field that is no JSON object", "a field")
-            self._at += _number(field, "size") * _number(field, "array_len", 1)
-        for subsection in subsections:
-            if not isinstance(subsection, dict):
-                raise _MismatchError(self._at, "a subsection that is no JSON object", "a subsection")
-            name = _text(subsection, "vmsd_name")
-            head = bytes([SectionType.SUBSECTION]) + _counted(name) + struct.pack(">I", _number(subsection, "version"))
-            self._expect(head, f"subsection {name}")
-            self._fields(subsection)
+        self._at += len(number)
+        self._expect(section.head, f"{section.name}, instance and version")
+        for gap, head in section.subsections:
+            self._at += gap
+            self._expect(head, f"a subsection of {section.name}")
+        self._at += section.rest
+        self._expect(bytes([SectionType.FOOTER]) + number, f"the footer of {section.name}")
 
     def _expect(self, expected: bytes, what: str) -> None:
         read = self._data[self._at : self._at + len(expected)]
         if read != expected:
-            raise _MismatchError(min(self._at, len(self._data)), read.hex(), f"{expected.hex()} ({what})")
+            bad = next(index for index in range(len(expected)) if read[index : index + 1] != expected[index : index + 1])
+            raise _MismatchError(self._at + bad, read.hex(), f"{expected.hex()} ({what})")
         self._at += len(expected)
 
 
-def _number(parent: dict[str, Any], key: str, default: int | None = None) -> int:
-    value = parent.get(key, default)
-    if type(value) is not int or not 0 <= value < 1 << 32:
-        raise _MismatchError(0, f"{key} {value!r}", "a number of 32 bits")
-    return value
+class _Section:
+    """A device of a description, as bytes to expect. Raises KeyError, TypeError, ValueError or struct.error for another shape.
+
+    Attributes:
+        head: name, instance and version.
+        subsections: for each, the bytes of fields before it, and its head.
+        rest: bytes of fields after the last of them.
+        size: bytes of the whole section, with its footer.
+    """
+
+    def __init__(self, device: dict[str, Any]) -> None:
+        self.name: str = device["name"]
+        self.head = _counted(self.name) + struct.pack(">II", device["instance_id"], device["version"])
+        self.subsections: list[tuple[int, bytes]] = []
+        self.rest = 0
+        self._add(device)
+        state = self.rest + sum(gap + len(head) for gap, head in self.subsections)
+        self.size = 5 + len(self.head) + state + 5
+
+    def _add(self, parent: dict[str, Any]) -> None:
+        self.rest += sum(_count(field["size"]) * _count(field.get("array_len", 1)) for field in parent.get("fields", []))
+        for subsection in parent.get("subsections", []):
+            head = bytes([SectionType.SUBSECTION]) + _counted(subsection["vmsd_name"]) + struct.pack(">I", subsection["version"])
+            self.subsections.append((self.rest, head))
+            self.rest = 0
+            self._add(subsection)
 
 
-def _text(parent: dict[str, Any], key: str) -> str:
-    value = parent.get(key)
-    if not isinstance(value, str) or not 0 < len(value.encode("utf-8", "surrogatepass")) < 256:
-        raise _MismatchError(0, f"{key} {value!r}", "a text of 1 to 255 bytes")
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
     return value
 
 
 def _counted(name: str) -> bytes:
-    encoded = name.encode("utf-8", "surrogatepass")
+    encoded = name.encode("latin-1")
     return bytes([len(encoded)]) + encoded

@@ -16,17 +16,13 @@ from colofd.spec.reasons import Reason, Rejected
 
 
 class Ending:
-    """Ends a destination, once.
+    """Ends a destination, once."""
 
-    Attributes:
-        session: the threads, if there are any yet.
-    """
-
-    def __init__(self, reception: Reception, guest: GuestControl, leases: Leases) -> None:
+    def __init__(self, session: Session, reception: Reception, guest: GuestControl, leases: Leases) -> None:
         self._reception = reception
         self._guest = guest
         self._leases = leases
-        self.session: Session | None = None
+        self._session = session
         self._caller = threading.Lock()
         self._is_guest_held = False
         self._is_cache_held = False
@@ -77,16 +73,14 @@ class Ending:
 
     def join(self, until: float) -> None:
         """Wait for all threads, which have been told to end. Raises Rejected (EMBEDDER) if one has not ended by `until`."""
-        if self.session is None:
-            return
-        left = [*self.session.connections.close(until), *self.session.join(until)]
+        left = [*self._session.connections.close(until), *self._session.join(until)]
         if left:
             names = ", ".join(thread.name for thread in left)
             raise Rejected(Reason.EMBEDDER, read=f"{names} still in a hook", expected="hooks that return")
 
     @contextmanager
     def _called(self, until: float) -> Iterator[None]:
-        if self.session is not None and self.session.is_own_thread():
+        if self._session.is_own_thread():
             raise RuntimeError("a hook may neither fail over nor close: it runs in a thread that is to be joined")
         if not self._caller.acquire(timeout=max(0.0, until - time.monotonic())):
             raise Rejected(Reason.EMBEDDER, read="another failover or close goes on", expected="one at a time")

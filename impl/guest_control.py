@@ -1,7 +1,6 @@
 """Stopping and running the embedder's guest, once each, whoever asks first: the main thread or failover."""
 
 import threading
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from colofd.impl.interface import Guest
 from colofd.impl.memory import Layout
 from colofd.impl.threads import call_hook
-from colofd.impl.trace import PageNumbers
+from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.reasons import Reason, Rejected
 
 
@@ -36,17 +35,11 @@ class GuestControl:
 
     def stop(self) -> PageNumbers:
         """Stop the guest if it runs; return the global numbers of the pages it has written. Hold `lock`. Raises Rejected (EMBEDDER)."""
-        written: Mapping[str, npt.NDArray[np.bool_]] = {}
-
-        def ask(guest: Guest) -> None:
-            nonlocal written
-            written = guest.stop()
-
-        guest = self._guest
-        if self.is_running and guest is not None:
-            call_hook("guest.stop", Reason.EMBEDDER, lambda: ask(guest))
-        self.is_running = False
-        return np.concatenate([np.empty(0, np.int64), *(written_pages(self._layout, name, mask) for name, mask in written.items())])
+        was_running, self.is_running = self.is_running, False
+        if self._guest is None or not was_running:
+            return NO_PAGES
+        written = call_hook("guest.stop", Reason.EMBEDDER, self._guest.stop)
+        return np.concatenate([NO_PAGES, *(written_pages(self._layout, name, mask) for name, mask in written.items())])
 
 
 def written_pages(layout: Layout, block: str, mask: npt.NDArray[np.bool_]) -> PageNumbers:
@@ -57,4 +50,5 @@ def written_pages(layout: Layout, block: str, mask: npt.NDArray[np.bool_]) -> Pa
     expected = (pages.stop - pages.start,)
     if mask.dtype != np.bool_ or mask.shape != expected:
         raise Rejected(Reason.EMBEDDER, read=f"a mask of {mask.dtype} {mask.shape} for {block}", expected=f"bool {expected}")
-    return np.flatnonzero(mask).astype(np.int64) + pages.start
+    written: PageNumbers = np.flatnonzero(mask).astype(np.int64) + pages.start
+    return written

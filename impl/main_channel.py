@@ -37,13 +37,16 @@ class MainChannel:
         return DeviceSections(self._stream, self._reception.layout.page_size, limits.device_state, limits.description).read()
 
     def read_checkpoint_ram(self) -> None:
-        """Read the RAM section of a checkpoint, and the EOF byte (migration/savevm.c:qemu_loadvm_state_main). Raises Rejected, or EndedError."""
-        for expected in (SectionType.END, SectionType.EOF):
+        """Read the RAM sections of a checkpoint, and the EOF byte (migration/savevm.c:qemu_loadvm_state_main).
+
+        Raises Rejected, or EndedError.
+        """
+        at = self._stream.begin_item()
+        while (section := self._stream.be8()) != SectionType.EOF:
+            if section not in {SectionType.PART, SectionType.END}:
+                raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", "PART or END of ram, or EOF")
+            self._continue_ram()
             at = self._stream.begin_item()
-            if (section := self._stream.be8()) != expected:
-                raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", f"{expected.name}, {expected:#04x}")
-            if expected is SectionType.END:
-                self._continue_ram()
 
     def _read_section(self) -> SectionType:
         at = self._stream.begin_item()
@@ -61,6 +64,8 @@ class MainChannel:
     def _start_ram(self) -> None:
         at = self._stream.offset
         number = self._stream.be32()
+        if self._ram_id is not None:
+            raise self._stream.rejected(Reason.SECTION_ID, at, f"another START, section {number}", "one START of ram")
         name_at = self._stream.offset
         name = self._stream.text()
         instance_at = self._stream.offset
@@ -72,8 +77,6 @@ class MainChannel:
         version_at = self._stream.offset
         if (version := self._stream.be32()) != RAM_VERSION:
             raise self._stream.rejected(Reason.RAM_VERSION, version_at, version, RAM_VERSION)
-        if self._ram_id is not None:
-            raise self._stream.rejected(Reason.SECTION_ID, at, f"another START of {name}", "one START")
         self._ram_id = number
         self._ram.read()
         self._footer(number)

@@ -12,10 +12,10 @@ from colofd.impl.memory import Layout
 from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.constants import (
     BLOCK_NAME_SIZE,
+    COMPRESSED_PAYLOAD_LIMIT,
     COMPRESSION_FLAGS,
     COMPRESSION_MASK,
     MULTIFD_MAGIC,
-    MULTIFD_PACKET_BYTES,
     MULTIFD_VERSION,
     PACKET_FIXED_SIZE,
     PACKET_HEAD_SIZE,
@@ -28,8 +28,8 @@ from colofd.spec.reasons import Reason, Rejected
 HEAD: Final = struct.Struct(">III")
 BODY: Final = struct.Struct(">IIIQI")
 NAME_OFFSET: Final = 64
-COMPRESSED_LIMIT: Final = 2 * MULTIFD_PACKET_BYTES
-"""Bytes of a compressed payload that a peer may announce (multifd-zlib.c and multifd-zstd.c: the size of their input buffer)."""
+
+Offsets = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,24 @@ class PacketReader:
         """
         flags = HEAD.unpack_from(header)[2]
         pages_alloc, normal, payload_size, _number, zero = BODY.unpack_from(header, PACKET_HEAD_SIZE)
-        self._check_compression(flags, normal + zero, at)
         if pages_alloc > self._capacity:
             raise self._rejected(Reason.PACKET_PAGES_ALLOC, at + 12, pages_alloc, f"at most {self._capacity}")
         if normal > pages_alloc:
             raise self._rejected(Reason.PACKET_NORMAL_PAGES, at + 16, normal, f"at most {pages_alloc}")
+        self._check_payload_size(payload_size, normal, at)
         if zero > pages_alloc - normal:
             raise self._rejected(Reason.PACKET_ZERO_PAGES, at + 32, zero, f"at most {pages_alloc - normal}")
-        self._check_payload_size(payload_size, normal, at)
         is_sync = bool(flags & PacketFlag.SYNC)
         if not normal + zero:
             return Packet(NO_PAGES, NO_PAGES, payload_size, is_sync, at)
+        self._check_compression(flags, at)
         pages = self._pages(header, normal + zero, at)
         return Packet(pages[:normal], pages[normal:], payload_size, is_sync, at)
 
-    def _check_compression(self, flags: int, pages: int, at: int) -> None:
-        agreed = COMPRESSION_FLAGS[self._compression]
-        method = flags & COMPRESSION_MASK
-        # A SYNC packet without pages names no method, whatever was agreed.
-        if method != agreed and (pages or method):
+    def _check_compression(self, flags: int, at: int) -> None:
+        # Asked of packets with pages only: a SYNC packet names no method, whatever was agreed.
+        agreed, method = COMPRESSION_FLAGS[self._compression], flags & COMPRESSION_MASK
+        if method != agreed:
             raise self._rejected(Reason.PACKET_COMPRESSION, at + 8, f"method {method:#x}", f"method {agreed:#x} ({self._compression})")
 
     def _check_payload_size(self, size: int, normal: int, at: int) -> None:
@@ -114,32 +113,37 @@ class PacketReader:
             expected = normal * self._layout.page_size
             if size != expected:
                 raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, expected)
-        elif not 0 < size <= COMPRESSED_LIMIT:
-            raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, f"1 to {COMPRESSED_LIMIT}")
+        elif not 0 < size <= COMPRESSED_PAYLOAD_LIMIT:
+            raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, f"1 to {COMPRESSED_PAYLOAD_LIMIT}")
 
     def _pages(self, header: bytes | memoryview, count: int, at: int) -> PageNumbers:
         field = bytes(header[NAME_OFFSET : NAME_OFFSET + BLOCK_NAME_SIZE])
         name, terminator, _ = field.partition(b"\0")
-        text = name.decode("utf-8", "backslashreplace")
+        text = name.decode("latin-1")
         if not (name and terminator and text in self._layout.blocks):
             raise self._rejected(Reason.BLOCK_UNKNOWN, at + NAME_OFFSET, repr(text), f"one of {sorted(self._layout.blocks)}")
         offsets = np.frombuffer(header, ">u8", count, PACKET_FIXED_SIZE).astype(np.uint64)
         length = np.array([self._layout.blocks[text].length], np.uint64)
-        self._check_all(decisions.is_aligned(offsets, self._page_mask), Reason.PAGE_ALIGNMENT, offsets, at, "a multiple of the page size")
-        fitting = decisions.fits(offsets, length, self._page_size)
-        self._check_all(fitting, Reason.PAGE_RANGE, offsets, at, f"a page inside the {length[0]} bytes of {text}")
         pages: PageNumbers = (offsets // self._page_size).astype(np.int64) + self._layout.first_page[text]
-        in_order = np.sort(pages)
-        if (in_order[1:] == in_order[:-1]).any():
-            is_first = np.zeros(count, np.bool_)
-            is_first[np.unique(pages, return_index=True)[1]] = True
-            self._check_all(is_first, Reason.PAGE_REPEATED, offsets, at, "each page once in a packet")
+        self._check_offsets(offsets, length, pages, at)
         return pages
 
-    def _check_all(self, holds: npt.NDArray[np.bool_], reason: Reason, offsets: npt.NDArray[np.uint64], at: int, expected: str) -> None:
-        if not holds.all():
-            index = int(np.argmin(holds))
-            raise self._rejected(reason, at + PACKET_FIXED_SIZE + 8 * index, f"offset {offsets[index]:#x}", expected)
+    def _check_offsets(self, offsets: Offsets, length: Offsets, pages: PageNumbers, at: int) -> None:
+        is_aligned, is_inside = decisions.is_aligned(offsets, self._page_mask), decisions.fits(offsets, length, self._page_size)
+        in_order = np.sort(pages)
+        if is_aligned.all() and is_inside.all() and not (in_order[1:] == in_order[:-1]).any():
+            return
+        is_new = np.zeros(len(pages), np.bool_)
+        is_new[np.unique(pages, return_index=True)[1]] = True
+        index = int(np.argmin(is_aligned & is_inside & is_new))
+        reason, expected = (
+            (Reason.PAGE_ALIGNMENT, f"a multiple of {self._layout.page_size}")
+            if not is_aligned[index]
+            else (Reason.PAGE_RANGE, f"a page inside of {length[0]} bytes")
+            if not is_inside[index]
+            else (Reason.PAGE_REPEATED, "each page once in a packet")
+        )
+        raise self._rejected(reason, at + PACKET_FIXED_SIZE + 8 * index, f"offset {offsets[index]:#x}", expected)
 
     def _rejected(self, reason: Reason, offset: int, read: object, expected: object) -> Rejected:
         return Rejected(reason, channel=self._channel, offset=offset, read=read, expected=expected)

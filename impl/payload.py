@@ -1,5 +1,6 @@
 """The payload of a compressed packet: inflated as a whole into a scratch buffer. One stream lives as long as its channel."""
 
+import io
 import zlib
 from typing import Protocol
 
@@ -47,13 +48,14 @@ class _Nothing(Exception):  # noqa: N818  # says that a packet has no more bytes
     """The decompressor asks for bytes that the packet does not have."""
 
 
-class _Feed:
+class _Feed(io.BytesIO):
     """Gives the bytes of one packet, once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.payload = b""
 
-    def read(self, _size: int = -1) -> bytes:
+    def read(self, _size: int | None = -1, /) -> bytes:
         # An empty answer would end the stream for good.
         if not self.payload:
             raise _Nothing

@@ -15,7 +15,7 @@ from colofd.impl.memory import Layout, Region
 from colofd.impl.phases import BEFORE_COLO, OVER, Phase
 from colofd.impl.sockets import Activity, ChannelSocket
 from colofd.impl.trace import PageNumbers, Tracer
-from colofd.spec.constants import Compression, Step
+from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
 from colofd.spec.reasons import Reason, Rejected
 
 
@@ -126,7 +126,7 @@ class Reception:
         if self.phase not in of:
             raise EndedError
         self.phase = phase
-        self.tracer.emit(step)
+        self.tracer.emit(step, MAIN_CHANNEL)
         self.lock.notify_all()
 
     def fail(self, error: Rejected, channel: str) -> None:

@@ -76,6 +76,8 @@ class RamSection:
     def _block_list(self, at: int, total: int) -> None:
         if self._reception.block_list_known:
             raise self._stream.rejected(Reason.BLOCK_LIST_REPEATED, at, "a list of RAM blocks", "one list in a migration")
+        if not total:
+            raise self._stream.rejected(Reason.BLOCK_LIST_LENGTH, at, "a list of no bytes", "at least one block")
         seen: set[str] = set()
         listed = 0
         while listed < total:
@@ -146,7 +148,9 @@ class RamSection:
         read = self._stream.take_into(memoryview(buffer.rows[page[0]]))
         if read < self._layout.page_size:
             self._tracer.emit(Step.MAIN_READ_PART, MAIN_CHANNEL, page, NO_PAGES, buffer)
-            raise self._stream.rejected(Reason.TRUNCATED, content_at, f"{read} bytes, then the end", f"{self._layout.page_size} bytes")
+            raise self._stream.rejected(
+                Reason.TRUNCATED, content_at + read, f"{read} bytes, then the end", f"{self._layout.page_size} bytes"
+            )
         self._tracer.emit(Step.MAIN_READ_PAGE, MAIN_CHANNEL, page, NO_PAGES, buffer)
         self._mirror(mirrored, page, NO_PAGES)
 

@@ -16,7 +16,7 @@ from colofd.impl.snapshot import Leases
 from colofd.impl.stream import MainStream
 from colofd.impl.threads import run_receiver
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
-from colofd.spec.reasons import Rejected
+from colofd.spec.reasons import Reason, Rejected
 
 
 class Session:
@@ -33,11 +33,17 @@ class Session:
         self._leases = leases
         self._commits = Commits(reception)
         self._barrier = Barrier(reception)
+        self._is_begun = False
         self._threads = [threading.Thread(target=self._run_main, name="colofd main", daemon=True)]
 
-    def start(self) -> None:
-        """Start the main thread."""
-        self._threads[0].start()
+    def begin(self) -> Connections:
+        """Start the main thread, and the time in which channels must connect, if that is not done; return where they arrive."""
+        with self._reception.lock:
+            if not self._is_begun:
+                self._is_begun = True
+                self.connections.begin()
+                self._threads[0].start()
+        return self.connections
 
     def is_own_thread(self) -> bool:
         """Return whether the caller is a hook in one of the receive threads."""
@@ -87,12 +93,12 @@ class Session:
 
     def _receiver(self, name: str) -> threading.Thread:
         channel = MultifdChannel(name, self._reception.sockets[name], self._reception, self._barrier)
-        return threading.Thread(
-            target=run_receiver, args=(name, self._reception, channel.receive), name=f"colofd {name}", daemon=True
-        )
+        return threading.Thread(target=run_receiver, args=(name, self._reception, channel.receive), name=f"colofd {name}", daemon=True)
 
     def _complete(self, main: MainChannel, device_state: bytes) -> None:
         reception = self._reception
+        if self._stream.has_more():
+            raise self._stream.rejected(Reason.TRAILING, self._stream.offset, "more bytes", "the end of the channel")
         reception.tracer.gate(Step.COMPLETE, MAIN_CHANNEL)
         with reception.lock:
             reception.require_running()

@@ -131,9 +131,6 @@ class ChannelSocket:
         self.socket.close()
 
 
-
-
-
 def _after(vectors: npt.NDArray[np.uint64], read: int) -> npt.NDArray[np.uint64]:
     """Return the vectors that are left when `read` bytes of them are filled; all have the same length."""
     length = int(vectors[0, 1])

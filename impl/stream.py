@@ -80,7 +80,7 @@ class MainStream:
 
     def text(self) -> str:
         """Return the text of a byte that counts, and so many bytes."""
-        return self.take(self.be8()).decode("utf-8", "backslashreplace")
+        return self.take(self.be8()).decode("latin-1")
 
     def peek(self, size: int) -> bytes:
         """Return up to `size` next bytes and leave them; fewer only at the end of the channel."""
@@ -99,6 +99,13 @@ class MainStream:
         count = self._receive(memoryview(chunk))
         self._ahead += memoryview(chunk)[:count]
         return bool(count)
+
+    def has_more(self) -> bool:
+        """Return whether bytes follow that have already arrived. Does not wait."""
+        try:
+            return bool(self._ahead or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def send(self, message: bytes) -> None:
         """Send a reply. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
@@ -148,7 +155,7 @@ class MainStream:
         expected = f"{size} bytes"
         if self.offset == self._item and not got:
             return self.rejected(Reason.CHANNEL_LOST, self.offset, "the end of the channel", expected)
-        return self.rejected(Reason.TRUNCATED, self.offset, f"{got} bytes, then the end", expected)
+        return self.rejected(Reason.TRUNCATED, self.offset + got, f"{got} bytes, then the end", expected)
 
 
 def _awaited(phase: Phase) -> str:

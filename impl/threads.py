@@ -1,10 +1,13 @@
 """How a receive thread ends: its error reported, its exit the last thing said."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from colofd.impl.reception import EndedError, Reception
 from colofd.spec.constants import Step
 from colofd.spec.reasons import Reason, Rejected
+
+Result = TypeVar("Result")
 
 
 def run_receiver(channel: str, reception: Reception, receive: Callable[[], None]) -> None:
@@ -23,9 +26,9 @@ def run_receiver(channel: str, reception: Reception, receive: Callable[[], None]
             reception.tracer.emit(Step.EXIT, channel)
 
 
-def call_hook(name: str, reason: Reason, hook: Callable[[], object]) -> None:
-    """Call a hook of the embedding program; whatever it raises becomes Rejected(reason)."""
+def call_hook(name: str, reason: Reason, hook: Callable[[], Result]) -> Result:
+    """Return what a hook of the embedding program returns; whatever it raises becomes Rejected(reason)."""
     try:
-        hook()
+        return hook()
     except Exception as error:
         raise Rejected(reason, read=f"{name} raised {error!r}") from error
