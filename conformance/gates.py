@@ -85,7 +85,7 @@ class Gates:
             self._changed.notify_all()
 
             def is_done() -> bool:
-                return any(event.channel == channel for event in self._events) or self._arrivals[channel] > before
+                return bool(self._events) or self._arrivals[channel] > before
 
             if not self._changed.wait_for(is_done, STALL_SECONDS):
                 raise Stalled(f"{channel or 'the calling thread'} did not finish a micro-step within {STALL_SECONDS:.0f} s")

@@ -71,6 +71,7 @@ class Lockstep:
         self.owed: dict[str, int] = dict.fromkeys(self.acceptor.sent, 0)
         self.exited: set[str] = set()
         self.is_faulty = False
+        self._is_closing = False
         self._is_closed = False
         self.receiver = factory(options, self.guest, self.gates.trace, self.gates.gate)
         self._checked(self._connect)
@@ -87,6 +88,10 @@ class Lockstep:
     def can_primary_write(self) -> bool:
         """Whether the primary's guest runs."""
         return self.machine.phase in (Phase.PRECOPY, Phase.IDLE) and not self.is_faulty
+
+    def is_waiting(self, page: int) -> bool:
+        """Whether the page is on a channel, and the receiver has not prepared its packet: for the model, it is not sent yet."""
+        return any(page in (*sent.pages, *sent.zero_pages) for waiting in self.acceptor.sent.values() for sent in waiting)
 
     def guest_writes(self, page: int, number: int, *, is_reported_at_once: bool) -> None:
         """The secondary's guest writes content `number` into a page; the receiver learns of it now, or when it stops the guest."""
@@ -143,8 +148,11 @@ class Lockstep:
     def send_rest(self) -> None:
         """Send everything that must still be sent, in new rounds where that is needed."""
         while self.peer.unsent:
-            for number, page in enumerate(self.peer.sendable()):
-                self._put((self.peer.channels or [MAIN_CHANNEL])[number % max(1, len(self.peer.channels))], [page])
+            channels = self.peer.channels or [MAIN_CHANNEL]
+            sendable = self.peer.sendable()
+            for number, channel in enumerate(channels):
+                if share := sendable[number :: len(channels)]:
+                    self._put(channel, share)
             self.drain()
             self.end_round()
 
@@ -231,6 +239,7 @@ class Lockstep:
         if self._is_closed:
             return
         self._note("the receiver is closed")
+        self._is_closing = True
         self._run_in_helper(self.receiver.close, ())
         self._is_closed = True
         self.peer.close()
@@ -277,8 +286,9 @@ class Lockstep:
         helper.join()
         self.peer.begin_ram()
         if not self.peer.channels:
-            self.owed[MAIN_CHANNEL] += 1
-            self.drain()
+            self._owe_steps(Step.RELEASE)
+        # As a source does: no page leaves before the destination has read the list of blocks.
+        self.end_round()
 
     def _owe_steps(self, *steps: Step) -> None:
         self.owed[MAIN_CHANNEL] += len(steps)
@@ -353,6 +363,8 @@ class Lockstep:
     def _compare(self) -> None:
         """Compare memory and maps with the model, where the rules define them."""
         cells = self.machine.cells
+        if self._is_closing and not cells["receivedmap_allocated"]:
+            return
         seen = self.receiver.observe(has_cache=bool(cells["cache_allocated"]), has_maps=bool(cells["receivedmap_allocated"]))
         is_guest_defined = not (self.options.is_mirror_deferred and self.machine.phase in (Phase.PRECOPY, Phase.FILLING))
         if is_guest_defined:

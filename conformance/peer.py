@@ -138,10 +138,12 @@ class Peer:
         self._expect(stream.colo_message(message), message.name)
 
     def _expect(self, content: bytes, name: str) -> None:
+        reply = b""
         try:
-            reply = self.ends[MAIN_CHANNEL].recv(len(content), socket.MSG_WAITALL)
+            while len(reply) < len(content) and (more := self.ends[MAIN_CHANNEL].recv(len(content) - len(reply))):
+                reply += more
         except OSError as error:
-            raise UnexpectedReply(f"expected {name}, got {error}") from error
+            raise UnexpectedReply(f"expected {name}, got {reply.hex()} and then {error}") from error
         if reply != content:
             raise UnexpectedReply(f"expected {name} ({content.hex()}), got {reply.hex() or 'the end of the channel'}")
 

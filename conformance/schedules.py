@@ -43,7 +43,6 @@ class Tally:
 
 def _enter_colo(run: Lockstep, pages: Sequence[int] = (0, 1, 2)) -> None:
     """Precopy with some pages that are not zero, then COLO."""
-    run.end_round()
     for page in pages:
         run.primary_writes(page, page % (CONTENTS - 1) + 1)
     run.end_precopy()
@@ -151,8 +150,8 @@ def round_is_not_overtaken(run: Lockstep) -> None:
     run.owed["mfd1"] += 1
     run.owed[MAIN_CHANNEL] += 1
     run.step("mfd1")
-    run.step(MAIN_CHANNEL)
     run.owed["mfd0"] = 5
+    run.step(MAIN_CHANNEL)
     run.drain()
     run.end_precopy()
     _checkpoint(run)
@@ -160,7 +159,6 @@ def round_is_not_overtaken(run: Lockstep) -> None:
 
 def main_channel_pages(run: Lockstep) -> None:
     """Pages and zero pages on the main channel, beside multifd, before COLO and in a checkpoint."""
-    run.end_round()
     run.primary_writes(0, 1)
     run.send(MAIN_CHANNEL, [0, 1])
     run.send("mfd0", [2, 3])
@@ -293,17 +291,17 @@ def machine_for(factory: Factory, tally: Tally, fired: dict[str, int]) -> type[R
         @initialize(options=st.sampled_from(VARIANTS))
         def connect(self, options: Options) -> None:
             self.run_ = Lockstep(factory, options)
-            self.run_.end_round()
 
         @precondition(lambda self: not self.is_over and self.run_.can_primary_write())
         @rule(page=pages, content=contents)
         def primary_writes(self, page: int, content: int) -> None:
-            self.run_.primary_writes(page, content)
+            if not self.run_.is_waiting(page):
+                self.run_.primary_writes(page, content)
 
-        @precondition(lambda self: not self.is_over and self.run_.can_guest_write())
+        @precondition(lambda self: self.run_.can_guest_write())
         @rule(page=pages, content=contents, at_once=st.booleans())
         def guest_writes(self, page: int, content: int, at_once: bool) -> None:  # noqa: FBT001  # drawn by Hypothesis
-            self.run_.guest_writes(page, content, is_reported_at_once=at_once)
+            self.run_.guest_writes(page, content, is_reported_at_once=at_once and not self.is_over)
 
         @precondition(lambda self: not self.is_over and self.run_.can_send())
         @rule(channel=channels, draw=st.data(), is_main=st.integers(0, 4))

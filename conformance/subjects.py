@@ -123,7 +123,7 @@ class BuiltIn:
             guest=self._destination.guest(BLOCK).tobytes(),
             cache=self._destination.cache(BLOCK).tobytes() if has_cache else None,
             received=self._destination.received(BLOCK) if has_maps else nothing,
-            peer_dirty=self._destination.peer_dirty(BLOCK) if has_maps else nothing,
+            peer_dirty=self._destination.dirty(BLOCK) if has_maps else nothing,
         )
 
 

@@ -14,7 +14,7 @@ class Contents:
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
         self._numbers: dict[bytes, int] = {}
-        self._opaque: dict[str, int] = {}
+        self._by_digest: dict[str, int] = {}
         self._contents: list[bytes | None] = []
         self._digests: list[str] = []
         self.number(bytes(page_size))
@@ -27,15 +27,15 @@ class Contents:
         return self._add(content, page_digest(content)) if known is None else known
 
     def opaque(self, digest: str) -> int:
-        """Return the number of a content of which only the digest is known, such as a page that was cut."""
-        if digest not in self._opaque:
-            self._opaque[digest] = self._add(None, digest)
-        return self._opaque[digest]
+        """Return the number of a content that is given by its digest; its bytes may be unknown, as those of a page that was cut."""
+        known = self._by_digest.get(digest)
+        return self._add(None, digest) if known is None else known
 
     def _add(self, content: bytes | None, digest: str) -> int:
         number = len(self._contents)
         self._contents.append(content)
         self._digests.append(digest)
+        self._by_digest[digest] = number
         if content is not None:
             self._numbers[content] = number
         return number

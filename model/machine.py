@@ -5,6 +5,8 @@ is a number in a table. A rule with a page may be fired for many pages at once i
 from firing it page by page.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
@@ -139,18 +141,16 @@ class Machine:
             return self._evaluate(part, environment, dimensions)
 
         match expression:
-            case Literal(value=Enum() as value):
-                return np.asarray(_position(value))
-            case Literal(value=value):
-                return np.asarray(value)
-            case Constant():
-                return np.asarray(0)
-            case Parameter():
-                return environment[expression]
             case Read(cell=cell, key=key):
-                return np.asarray(self.cells[cell.name][tuple(inner(part) for part in key)])
+                return np.asarray(self.cells[cell.name][tuple([inner(part) for part in key])])
             case Equal(left=left, right=right):
                 return np.asarray(inner(left) == inner(right))
+            case Literal(value=value):
+                return _literal(value)
+            case Parameter():
+                return environment[expression]
+            case Constant():
+                return np.asarray(0)
             case And(left=left, right=right):
                 return np.asarray(inner(left) & inner(right))
             case Or(left=left, right=right):
@@ -185,8 +185,8 @@ class Machine:
 
 
 @cache
-def _position(member: Enum) -> int:
-    return list(type(member)).index(member)
+def _literal(value: bool | Enum) -> Array:  # noqa: FBT001  # a truth value of the spec
+    return np.asarray(list(type(value)).index(value) if isinstance(value, Enum) else value)
 
 
 def _environment(rule: Rule, channel: int, pages: Sequence[int], values: Sequence[int] | Array) -> Environment:

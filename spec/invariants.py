@@ -108,9 +108,9 @@ def latched(s: World) -> Expr[bool]:
     """A packet prepared in precopy is mirrored, one prepared in COLO is not, and no phase in between changes that."""
 
     def fits(c: Expr[Channel]) -> Expr[bool]:
-        in_precopy = (s.phase == Phase.PRECOPY) & (s.mirror[c] == (s.colo & ~s.deferred))
+        in_precopy = s.phase.within(Phase.PRECOPY, Phase.FAILED) & (s.mirror[c] == (s.colo & ~s.deferred))
         in_colo = s.phase.within(Phase.RECEIVING, Phase.FAILOVER, Phase.STOPPED) & ~s.mirror[c]
-        return in_precopy | in_colo | (s.phase == Phase.FAILED)
+        return in_precopy | in_colo
 
     return every(Channel)(lambda c: s.channel_at[c].within(At.BODY, At.PROCESSING) >> fits(c))
 
