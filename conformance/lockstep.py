@@ -191,6 +191,8 @@ class Lockstep:
             self._owe_steps(Step.RELEASE)
         self._step_until(MAIN_CHANNEL, Step.CHECKPOINT_RECEIVED)
         self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
+        # Whether the guest still runs is only certain once the flush is about to begin.
+        self._checked(lambda: self.gates.wait_for(MAIN_CHANNEL))
 
     def commit(self) -> None:
         """The checkpoint is flushed into the guest."""

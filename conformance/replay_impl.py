@@ -1,7 +1,7 @@
 """The fast receiver's reading of a recorded migration: it is fed over sockets, as its peer once was."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from colofd.conformance.captures import Capture
 from colofd.conformance.replay import Digests, Reading
 from colofd.conformance.replay_player import Player
-from colofd.impl import Block, Destination
+from colofd.impl import Block, Destination, Event
 from colofd.model.decode import Context, blocks_of
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.reasons import Reason, Rejected
@@ -19,8 +19,8 @@ PATIENCE: Final = 30.0
 """Seconds without any progress after which a replay is given up."""
 
 
-def read(capture: Capture) -> Reading:
-    """Play a capture to a receiver in this process, and look at its guest RAM at every commit."""
+def read(capture: Capture, trace: Callable[[Event], None] | None = None) -> Reading:
+    """Play a capture to a receiver in this process, and look at its guest RAM at every commit; `trace` is told of each micro-step."""
     commits: list[Digests] = []
     final: Digests | None = None
     refused: Rejected | None = None
@@ -32,6 +32,7 @@ def read(capture: Capture) -> Reading:
         compression=capture.compression,
         page_size=capture.page_size,
         on_commit=lambda commit: commits.append(_digests(commit.blocks)),
+        trace=trace,
     )
     player = Player(capture, destination.attach, patience=PATIENCE)
     try:

@@ -1,0 +1,113 @@
+"""Holds a subject to the spec: runs schedules in lockstep with the model, and says what they mean for each rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from hypothesis.errors import HypothesisException
+
+from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_drawn, run_shape
+from colofd.conformance.subjects import Factory
+from colofd.spec.language import Actor
+from colofd.spec.protocol import SPEC
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is done: drawn schedules, and which set-ups the directed ones run in."""
+
+    drawn: int
+    variants: int
+
+
+PROFILES: Final = {"quick": Profile(drawn=480, variants=4), "full": Profile(drawn=10_000, variants=4)}
+
+Progress = Callable[[str], None]
+
+
+class SmokeFailure(Exception):  # noqa: N818  # says what happened
+    """The smoke case did not go through, so nothing that follows would mean anything."""
+
+
+@dataclass
+class Campaign:
+    """Everything that one check of a subject finds out."""
+
+    factory: Factory
+    seed: int
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+    fired: dict[str, int] = field(default_factory=dict)
+    violations: dict[str, Violation] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def smoke(self) -> None:
+        """Run the simplest schedule; SmokeFailure if it does not go through."""
+        self.progress("smoke case")
+        try:
+            self.tally.add(run_directed(self.factory, DIRECTED[0], VARIANTS[0]), self.fired)
+        except Exception as error:
+            raise SmokeFailure(f"{type(error).__name__}: {error}") from error
+
+    def run(self, profile: Profile) -> None:
+        """Run the directed schedules in every set-up, then the drawn ones."""
+        for options in VARIANTS[: profile.variants]:
+            for schedule in DIRECTED:
+                self.progress(f"schedule {schedule.__name__}, compression {options.compression}")
+                self._count(schedule.__name__, partial(run_directed, self.factory, schedule, options))
+        for options in SHAPES:
+            self.progress(f"set-up with {options.channels} channels")
+            self._count("plain", partial(run_shape, self.factory, options))
+        self.progress(f"{profile.drawn} drawn schedules")
+        self._guarded("drawn schedules", partial(run_drawn, self.factory, profile.drawn, self.seed, self.tally, self.fired))
+
+    def _count(self, name: str, run: Callable[[], Lockstep]) -> None:
+        def counted() -> None:
+            self.tally.add(run(), self.fired)
+
+        self._guarded(name, counted)
+
+    def _guarded(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Violation as violation:
+            self.violations.setdefault(violation.rule, violation)
+        except HypothesisException as error:
+            self.errors.append(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001  # a subject may fail in any way; the rest is still checked
+            self.errors.append(f"{name}: {type(error).__name__}: {error}")
+
+    def rulings(self) -> dict[str, Ruling]:
+        """Return what was found out about every rule and clause, and about progress."""
+        rulings = {rule.id: self._ruling(rule.id, rule.actor) for rule in SPEC.rules}
+        rulings |= {clause.id: self._clause(clause.id) for clause in SPEC.clauses}
+        for identifier in self.violations.keys() - rulings.keys():
+            rulings[identifier] = self._violated(identifier)
+        if self.errors:
+            rulings["harness"] = Ruling(Outcome.ERRORED, "a schedule failed for another reason than a rule", {"errors": self.errors})
+        return rulings
+
+    def _violated(self, identifier: str) -> Ruling:
+        violation = self.violations[identifier]
+        return Ruling(Outcome.VIOLATED, violation.why, {"schedule": list(violation.moves)})
+
+    def _ruling(self, identifier: str, actor: Actor) -> Ruling:
+        if identifier in self.violations:
+            return self._violated(identifier)
+        if actor in (Actor.PRIMARY, Actor.GUEST):
+            return Ruling(Outcome.SKIPPED, f"a step of the {actor}: what the schedules do, not what the subject does")
+        count = self.fired.get(identifier, 0)
+        if not count:
+            return Ruling(Outcome.SKIPPED, "no schedule got there")
+        return Ruling(Outcome.HOLDS, "every time it was taken, the spec allowed it and memory was as it says", {"taken": count})
+
+    def _clause(self, identifier: str) -> Ruling:
+        if identifier in self.violations:
+            return self._violated(identifier)
+        evidence: dict[str, int | list[str]] = {"schedules": self.tally.schedules, "micro_steps": self.tally.micro_steps}
+        if not self.tally.schedules:
+            return Ruling(Outcome.SKIPPED, "no schedule went through")
+        return Ruling(Outcome.HOLDS, "memory and maps were the model's after every micro-step, and the model keeps it", evidence)

@@ -1,0 +1,138 @@
+"""The command `colofd check`."""
+
+import importlib.metadata
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import click
+import msgspec
+
+from colofd.conformance.captures import shipped
+from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
+from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.subjects import SUBJECTS
+from colofd.spec.protocol import spec_sha256
+
+DEFAULT_SEED = 1
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """What `colofd check --json` prints."""
+
+    subject: str
+    version: str
+    spec_sha256: str
+    seed: int
+    rules: dict[str, Ruling]
+    captures: list[CaptureResult]
+    schedules: int
+    micro_steps: int
+    conclusive_schedules: int
+    rerun: str
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing violated or errored, and something was checked; 1: a violation; 2: an error, or nothing could be observed."""
+        outcomes = {ruling.outcome for ruling in self.rules.values()}
+        if Outcome.VIOLATED in outcomes or not all(capture.ok for capture in self.captures):
+            return 1
+        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and self.micro_steps else 2
+
+
+@click.command()
+@click.argument("subject", default="impl")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="quick", show_default=True, help="How many schedules are drawn.")
+@click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def check(subject: str, profile: str, seed: int, as_json: bool) -> None:
+    """Check whether a receiver obeys the spec.
+
+    SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
+    reference model: guest RAM, cache, receivedmap and dirty bitmap must be equal after each. Then it reads recordings of real QEMU.
+
+    Exit codes: 0 nothing is violated, 1 something is, 2 it could not be checked.
+
+    \b
+    Examples:
+      colofd check
+      colofd check impl --profile full --seed 7 --json
+    """
+    if subject not in SUBJECTS:
+        raise click.BadParameter(f"{subject!r} is no subject; this version has: {', '.join(SUBJECTS)}", param_hint="SUBJECT")
+    try:
+        report = run_check(subject, profile, seed, _show_progress)
+    except SmokeFailure as failure:
+        click.echo(f"colofd: the smoke case failed, so the rest was not run: {failure}\nhint: run the subject's own tests first", err=True)
+        sys.exit(2)
+    finally:
+        _show_progress("")
+    click.echo(msgspec.json.encode(report) if as_json else "\n".join(_text(report)))
+    sys.exit(report.exit_code)
+
+
+def _show_progress(what: str) -> None:
+    """Show what is going on in one line, where somebody watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{what}", nl=False, err=True)
+
+
+def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None]) -> CheckReport:
+    """Run a whole check; recordings are replayed in a second process meanwhile. SmokeFailure if nothing works."""
+    campaign = Campaign(SUBJECTS[subject], seed, progress)
+    campaign.smoke()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
+        campaign.run(PROFILES[profile])
+        captures = []
+        for number, replay in enumerate(replays):
+            progress(f"recording {number + 1} of {len(replays)}")
+            captures.append(replay.result())
+    return CheckReport(
+        subject=subject,
+        version=importlib.metadata.version("colofd"),
+        spec_sha256=spec_sha256(),
+        seed=seed,
+        rules=campaign.rulings(),
+        captures=captures,
+        schedules=campaign.tally.schedules,
+        micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
+        conclusive_schedules=campaign.tally.conclusive,
+        rerun=f"colofd check {subject} --profile {profile} --seed {seed}",
+    )
+
+
+def _text(report: CheckReport) -> list[str]:
+    width = max(len(identifier) for identifier in report.rules)
+    lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}", ""]
+    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in report.rules.items()]
+    lines += ["", *(_capture(capture) for capture in report.captures), ""]
+    counts = Counter(ruling.outcome for ruling in report.rules.values())
+    lines.append(f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps")
+    lines.append(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
+    lines.append(f"again: {report.rerun}")
+    return lines
+
+
+def _outcome(ruling: Ruling) -> str:
+    taken = ruling.evidence.get("taken")
+    if ruling.outcome is Outcome.HOLDS:
+        return f"holds    {taken} times" if taken else "holds"
+    return f"{ruling.outcome}  {ruling.why}"
+
+
+def _capture(capture: CaptureResult) -> str:
+    verdict = "equal" if capture.ok else f"NOT as it should be: {capture.why}"
+    return f"  {capture.name:24}  {capture.digests_checked:3} digests, {capture.micro_steps:6} micro-steps  {verdict}"
+
+
+def _finding(identifier: str, ruling: Ruling) -> list[str]:
+    """Return what a person needs to see of a violation or an error."""
+    if ruling.outcome not in (Outcome.VIOLATED, Outcome.ERRORED):
+        return []
+    details = [line for lines in ruling.evidence.values() if isinstance(lines, list) for line in lines]
+    return ["", f"{identifier}: {ruling.why}", *(f"    {line}" for line in details)]
