@@ -5,9 +5,12 @@ import socket
 import threading
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from colofd.conformance import stream
 from colofd.impl import Block, Destination
-from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, SectionType, channel_name
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, SectionType, Step, channel_name
 
 PAGE: Final = 4096
 BLOCK: Final = "ram"
@@ -106,3 +109,57 @@ class Source:
 def receive_threads() -> list[str]:
     """Return the names of the destination's threads that are alive."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("colofd")]
+
+
+class Hold:
+    """A gate that holds one thread at its first micro-step of a kind, until `go` is set."""
+
+    def __init__(self, step: Step, channel: str) -> None:
+        self._at = step, channel
+        self.arrived = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self, step: Step, channel: str) -> None:
+        """Be the gate."""
+        if (step, channel) == self._at and not self.arrived.is_set():
+            self.arrived.set()
+            assert self.go.wait(SECONDS), f"nobody let {channel} go on from {step}"
+
+    def wait(self) -> None:
+        """Wait until the thread is held."""
+        assert self.arrived.wait(SECONDS), f"{self._at} was not reached"
+
+
+class Counter:
+    """A guest that counts how often it is stopped and run, and says once which pages it has written."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.written = np.zeros(PAGES, np.bool_)
+
+    def stop(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Stop."""
+        self.calls.append("stop")
+        written, self.written = self.written, np.zeros(PAGES, np.bool_)
+        return {BLOCK: written}
+
+    def run(self) -> None:
+        """Run."""
+        self.calls.append("run")
+
+
+def content(memory: npt.NDArray[np.uint8]) -> list[int]:
+    """Return the content number of every page; -1 for a page that is not uniform."""
+    rows = memory.reshape(-1, PAGE)
+    return [int(row[0]) if (row == row[0]).all() else -1 for row in rows]
+
+
+def in_colo(source: Source, pages: dict[int, int]) -> None:
+    """Let precopy bring `pages`, and enter COLO."""
+    source.begin()
+    if source.names:
+        source.put("mfd0", source.pages("mfd0", pages))
+    else:
+        source.main(*(stream.page_record(BLOCK, at * PAGE, page(number)) for at, number in pages.items()))
+    source.end_precopy()
+    source.expect(ColoMessage.CHECKPOINT_READY)
