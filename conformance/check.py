@@ -7,9 +7,10 @@ from typing import Final
 
 from hypothesis.errors import HypothesisException
 
+from colofd.conformance.drawn import run_drawn
 from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.rulings import Outcome, Ruling
-from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_drawn, run_shape
+from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_shape
 from colofd.conformance.subjects import Factory
 from colofd.spec.language import Actor
 from colofd.spec.protocol import SPEC

@@ -111,7 +111,9 @@ def _text(report: CheckReport) -> list[str]:
     lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in report.rules.items()]
     lines += ["", *(_capture(capture) for capture in report.captures), ""]
     counts = Counter(ruling.outcome for ruling in report.rules.values())
-    lines.append(f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps")
+    lines.append(
+        f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps"
+    )
     lines.append(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
     lines.append(f"again: {report.rerun}")

@@ -1,23 +1,15 @@
-"""Schedules: a few that go straight to where receivers have been wrong, and any number that Hypothesis draws."""
+"""Directed schedules: short ways that go straight to where receivers have been wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hypothesis import HealthCheck, settings
-from hypothesis import seed as hypothesis_seed
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
-from colofd.spec.state import Phase
 
 CONTENTS: Final = 4
 """Different page contents of a schedule: 0 is zeros."""
-
-STEPS_A_SCHEDULE: Final = 30
 
 
 @dataclass
@@ -270,142 +262,3 @@ SHAPES: Final = (
 def run_shape(factory: Factory, options: Options) -> Lockstep:
     """Run the plain schedule on another set-up; Violation if the receiver is wrong."""
     return run_directed(factory, _plain_precopy, options)
-
-
-def machine_for(factory: Factory, tally: Tally, fired: dict[str, int]) -> type[RuleBasedStateMachine]:
-    """Return a Hypothesis state machine that drives the receivers of `factory`, and counts into `tally` and `fired`."""
-    pages = st.integers(0, Options().pages - 1)
-    contents = st.integers(0, CONTENTS - 1)
-    channels = st.sampled_from(["mfd0", "mfd1"])
-
-    class Schedule(RuleBasedStateMachine):
-        """Moves in any order that the peer's obligations allow; every schedule ends with a commit or a failover."""
-
-        run_: Lockstep
-        is_over = False
-
-        def phase_is(self, *phases: Phase) -> bool:
-            """Whether the destination is in one of these phases, and nothing is broken."""
-            return not self.is_over and not self.run_.is_faulty and self.run_.machine.phase in phases
-
-        @initialize(options=st.sampled_from(VARIANTS))
-        def connect(self, options: Options) -> None:
-            self.run_ = Lockstep(factory, options)
-
-        @precondition(lambda self: not self.is_over and self.run_.can_primary_write())
-        @rule(page=pages, content=contents)
-        def primary_writes(self, page: int, content: int) -> None:
-            if not self.run_.is_waiting(page):
-                self.run_.primary_writes(page, content)
-
-        @precondition(lambda self: self.run_.can_guest_write())
-        @rule(page=pages, content=contents, at_once=st.booleans())
-        def guest_writes(self, page: int, content: int, at_once: bool) -> None:  # noqa: FBT001  # drawn by Hypothesis
-            self.run_.guest_writes(page, content, is_reported_at_once=at_once and not self.is_over)
-
-        @precondition(lambda self: not self.is_over and self.run_.can_send())
-        @rule(channel=channels, draw=st.data(), is_main=st.integers(0, 4))
-        def send(self, channel: str, draw: st.DataObject, is_main: int) -> None:
-            sendable = self.run_.peer.sendable()
-            chosen = draw.draw(st.lists(st.sampled_from(sendable), min_size=1, max_size=4, unique=True))
-            target = MAIN_CHANNEL if is_main == 0 else channel
-            if self.run_.owed[target] <= 6:
-                self.run_.send(target, chosen)
-
-        @precondition(lambda self: not self.is_over and any(self.run_.owed.values()))
-        @rule(choice=st.integers(0, 2), count=st.integers(1, 5))
-        def step(self, choice: int, count: int) -> None:
-            owing = [name for name, owed in self.run_.owed.items() if owed]
-            channel = owing[choice % len(owing)]
-            for _ in range(min(count, self.run_.owed[channel])):
-                self.run_.step(channel)
-
-        @precondition(lambda self: self.phase_is(Phase.PRECOPY, Phase.RECEIVING))
-        @rule()
-        def end_round(self) -> None:
-            self.run_.end_round()
-
-        @precondition(lambda self: self.phase_is(Phase.PRECOPY))
-        @rule()
-        def end_precopy(self) -> None:
-            self.run_.drain()
-            self.run_.end_precopy()
-
-        @precondition(lambda self: self.phase_is(Phase.IDLE))
-        @rule()
-        def begin_checkpoint(self) -> None:
-            self.run_.begin_checkpoint()
-
-        @precondition(lambda self: self.phase_is(Phase.RECEIVING))
-        @rule()
-        def receive_checkpoint(self) -> None:
-            self.run_.drain()
-            self.run_.receive_checkpoint()
-
-        @precondition(lambda self: self.phase_is(Phase.RECEIVED))
-        @rule()
-        def commit(self) -> None:
-            self.run_.commit()
-
-        @precondition(lambda self: self.phase_is(Phase.RECEIVING) and self.run_.can_send())
-        @rule(channel=channels, keep=st.floats(0, 1), draw=st.data())
-        def cut(self, channel: str, keep: float, draw: st.DataObject) -> None:
-            chosen = draw.draw(st.lists(st.sampled_from(self.run_.peer.sendable()), min_size=1, max_size=4, unique=True))
-            self.run_.drain()
-            self.run_.cut(channel, chosen, keep)
-            self.fail_over()
-
-        @precondition(lambda self: not self.is_over and self.run_.can_fail_over())
-        @rule(order=st.permutations(["mfd0", "mfd1", MAIN_CHANNEL]), chance=st.integers(0, 2))
-        def failover(self, order: list[str], chance: int) -> None:
-            if chance == 0:
-                self.fail_over(order)
-
-        def fail_over(self, order: Sequence[str] = ()) -> None:
-            """Take over, and end the schedule."""
-            self.run_.failover(order)
-            self.is_over = True
-
-        def finish(self) -> None:
-            """Go on to the next commit, from wherever the schedule has stopped."""
-            run = self.run_
-            if run.machine.phase is Phase.PRECOPY:
-                run.drain()
-                run.end_precopy()
-            if run.machine.phase is Phase.IDLE:
-                run.begin_checkpoint()
-            if run.machine.phase is Phase.RECEIVING:
-                run.drain()
-                run.receive_checkpoint()
-            run.commit()
-
-        def teardown(self) -> None:
-            if not hasattr(self, "run_"):
-                return
-            try:
-                if not self.run_.reached.is_conclusive:
-                    self.finish()
-                self.run_.close()
-            except BaseException:
-                self.run_.abandon()
-                raise
-            tally.add(self.run_, fired)
-
-    return Schedule
-
-
-def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int]) -> None:
-    """Run schedules until `count` of them were conclusive; Violation, with the shortest schedule found, if the receiver is wrong."""
-    machine = machine_for(factory, tally, fired)
-    configured = settings(
-        max_examples=count,
-        stateful_step_count=STEPS_A_SCHEDULE,
-        deadline=None,
-        database=None,
-        print_blob=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(hypothesis_seed(seed)(machine), settings=configured)
-
-
-__all__ = ["DIRECTED", "SHAPES", "VARIANTS", "Directed", "Tally", "Violation", "machine_for", "run_directed", "run_drawn", "run_shape"]

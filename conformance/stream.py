@@ -197,6 +197,11 @@ class PacketWriter:
     def _header(self, block: str, flags: int, normal: int, zero: int, payload: int, offsets: Sequence[int]) -> bytes:
         room = pages_per_packet(self.page_size)
         allocated = room if offsets else 0
-        head = be32(MULTIFD_MAGIC, MULTIFD_VERSION, flags, allocated, normal, payload) + be64(self.packet_number) + be32(zero, 0) + be64(0, 0, 0)
+        head = (
+            be32(MULTIFD_MAGIC, MULTIFD_VERSION, flags, allocated, normal, payload)
+            + be64(self.packet_number)
+            + be32(zero, 0)
+            + be64(0, 0, 0)
+        )
         self.packet_number += 1
         return head + block.encode().ljust(BLOCK_NAME_SIZE, b"\0") + be64(*offsets, *[0] * (room - len(offsets)))

@@ -51,7 +51,9 @@ class Machine:
         guest: what guest RAM holds before anything arrives; zeros if not given. Only with COLO may it be anything else.
     """
 
-    def __init__(self, pages: int, channels: int, *, colo: bool, deferred: bool = False, page_size: int, guest: bytes | None = None) -> None:
+    def __init__(
+        self, pages: int, channels: int, *, colo: bool, deferred: bool = False, page_size: int, guest: bytes | None = None
+    ) -> None:
         self.contents = Contents(page_size)
         self.sizes: dict[Sort, int] = {Page: pages, Channel: channels + 1}
         self.cells: dict[str, Array] = {cell.name: self._fresh(cell) for cell in SPEC.state.cells()}
@@ -82,7 +84,9 @@ class Machine:
         """Return the numbers of page contents, to be used as `values`."""
         return np.array([self.contents.number(page) for page in pages], np.int64)
 
-    def why_not(self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] = ()) -> NotEnabled | None:
+    def why_not(
+        self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] = ()
+    ) -> NotEnabled | None:
         """Return None if the rule is enabled (for all the pages, one after the other), else the guard that fails."""
         rule = SPEC.rule(identifier)
         try:
@@ -128,13 +132,17 @@ class Machine:
         everything = {parameter: np.arange(self.sizes[parameter.sort]) for parameter in bound}
         inner = {**environment, **everything}
         dimensions = _dimensions(inner)
-        return self.cells[cell.name], tuple(self._evaluate(part, inner, dimensions) for part in key), self._evaluate(value, inner, dimensions)
+        return (
+            self.cells[cell.name],
+            tuple(self._evaluate(part, inner, dimensions) for part in key),
+            self._evaluate(value, inner, dimensions),
+        )
 
     def violated(self) -> list[str]:
         """Return the ids of the clauses that do not hold now: always empty, if the spec is right."""
         return [clause.id for clause in SPEC.clauses if not np.all(self._evaluate(clause.formula, {}, 0))]
 
-    def _evaluate(self, expression: Expr[Any], environment: Environment, dimensions: int) -> Array:  # noqa: C901, PLR0911  # one case a node
+    def _evaluate(self, expression: Expr[Any], environment: Environment, dimensions: int) -> Array:  # noqa: C901  # one case a node
         """Return the value of an expression, with `dimensions` leading axes for the variables in the environment."""
 
         def inner(part: Expr[Any]) -> Array:
@@ -185,7 +193,7 @@ class Machine:
 
 
 @cache
-def _literal(value: bool | Enum) -> Array:  # noqa: FBT001  # a truth value of the spec
+def _literal(value: bool | Enum) -> Array:  # a truth value of the spec
     return np.asarray(list(type(value)).index(value) if isinstance(value, Enum) else value)
 
 
@@ -211,7 +219,9 @@ def _is_pagewise(rule: Rule) -> bool:
     written = {update.cell for update in rule.updates}
     texts = [*rule.guards, *(update.value for update in rule.updates), *(part for update in rule.updates for part in update.key)]
     is_own_write = all(any(part is own[0] for part in update.key) for update in rule.updates) if own else False
-    return is_own_write and all(read.cell not in written or any(part is own[0] for part in read.key) for text in texts for read in _reads(text))
+    return is_own_write and all(
+        read.cell not in written or any(part is own[0] for part in read.key) for text in texts for read in _reads(text)
+    )
 
 
 def _reads(expression: Expr[Any]) -> list[Read[Any]]:

@@ -39,7 +39,7 @@ initial_states = ClauseBook(World)
 
 @initial_states.clause("initial", source="migration/migration.c:migration_incoming_state_new; fresh anonymous memory is zero")
 def initial(s: World) -> Expr[bool]:
-    """Nothing runs, nothing has arrived, everything must be sent; the buffer that receives is fresh zeros. With COLO the guest holds anything."""
+    """Nothing runs, nothing has arrived, everything must be sent. The buffer that receives is fresh zeros; with COLO the guest is anything."""
     is_fresh = every(Page)(lambda p: s.unsent[p] & ~s.sent[p] & ~s.received[p] & ~s.peer_dirty[p] & ~s.own_dirty[p])
     is_zero = every(Page)(lambda p: _buffer(s, p) == ZERO)
     is_quiet = every(Channel)(lambda c: (s.channel_at[c] == At.READY) & ~s.mirror[c] & carries_nothing(s, c))
@@ -158,9 +158,7 @@ def landed_where(s: World) -> Expr[bool]:
     landed = every(Channel, Page)(
         lambda c, p: s.packet[c, p].within(*_LANDED) >> (s.received[p] & s.channel_at[c].within(At.BODY, At.PROCESSING, At.EXITED))
     )
-    processing = every(Channel, Page)(
-        lambda c, p: (s.channel_at[c] == At.PROCESSING) >> s.packet[c, p].within(Carried.NOTHING, *_LANDED)
-    )
+    processing = every(Channel, Page)(lambda c, p: (s.channel_at[c] == At.PROCESSING) >> s.packet[c, p].within(Carried.NOTHING, *_LANDED))
     return landed & processing
 
 
@@ -168,8 +166,10 @@ def landed_where(s: World) -> Expr[bool]:
 def landed_content(s: World) -> Expr[bool]:
     """A landed page holds what the primary has, unless it must be sent again; a landed zero page holds zeros."""
     normal = every(Channel, Page)(
-        lambda c, p: (is_live(s) & (s.packet[c, p] == Carried.NORMAL_LANDED) & ~s.unsent[p] & (s.channel_at[c] != At.EXITED))
-        >> (_landed(s, c, p) == s.primary[p])
+        lambda c, p: (
+            (is_live(s) & (s.packet[c, p] == Carried.NORMAL_LANDED) & ~s.unsent[p] & (s.channel_at[c] != At.EXITED))
+            >> (_landed(s, c, p) == s.primary[p])
+        )
     )
     zero = every(Channel, Page)(
         lambda c, p: (is_live(s) & (s.packet[c, p] == Carried.ZERO_LANDED) & (s.channel_at[c] != At.EXITED)) >> (_landed(s, c, p) == ZERO)

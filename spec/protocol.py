@@ -1,6 +1,5 @@
 """The specification as a whole: `SPEC`, and the hash that names it."""
 
-
 from colofd.spec import wire
 from colofd.spec.invariants import clauses, initial_states
 from colofd.spec.language import Spec, canonical, sha256

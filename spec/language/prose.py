@@ -6,7 +6,7 @@ from typing import Any
 from colofd.spec.language.expressions import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Some, Where
 
 
-def prose(expression: Expr[Any]) -> str:  # noqa: C901, PLR0911  # one case for each kind of node
+def prose(expression: Expr[Any]) -> str:  # noqa: C901  # one case for each kind of node
     """Return an expression as one line of text."""
     match expression:
         case Literal(value=Enum() as value):
