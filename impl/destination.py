@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from colofd.impl.snapshot import Leases, Snapshot
 from colofd.impl.trace import Event, Tracer
 from colofd.spec.constants import TARGET_PAGE_SIZE, Compression, Step
 from colofd.spec.reasons import Reason, Rejected
+
+MAX_CHANNELS: Final = 255
+"""The id of a multifd channel is one byte (migration/options.c:migrate_params_check)."""
 
 
 class Destination:
@@ -44,7 +47,7 @@ class Destination:
         gate: called before each micro-step with its name and channel ("" for steps of the caller), outside of all locks; may block.
             A page that arrives in part was announced as one that arrives; releases and exits are announced, too.
 
-    No hook may call a method that waits.
+    No hook may call a method that waits. Raises ValueError for blocks, a page size or a number of channels that cannot be.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Destination:
         trace: Callable[[Event], None] | None = None,
         gate: Callable[[Step, str], None] | None = None,
     ) -> None:
+        if not 0 <= channels <= MAX_CHANNELS:
+            raise ValueError(f"channels must be 0 to {MAX_CHANNELS}, not {channels}")
         options = Options(
             channels, colo, compression, mirror, machine, uuid, guest, on_commit, validate, limits or Limits(), deadlines or Deadlines()
         )

@@ -52,8 +52,8 @@ class Layout:
     """The blocks, concatenated in their order: block and offset to global page number."""
 
     def __init__(self, blocks: Sequence[Block], page_size: int) -> None:
-        if page_size < 1024 or page_size & (page_size - 1):
-            raise ValueError(f"page_size must be a power of two from 1024 on, not {page_size}")
+        if not 1024 <= page_size <= 65536 or page_size & (page_size - 1):
+            raise ValueError(f"page_size must be a power of two from 1024 to 65536, not {page_size}")
         if not blocks or len({block.name for block in blocks}) != len(blocks):
             raise ValueError("blocks must be some, with different names")
         self.page_size = page_size

@@ -66,6 +66,9 @@ class ChannelSocket:
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         sock.setblocking(True)
+        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+            # Replies are a few bytes each: held back to be sent together, they would each cost a delayed acknowledgement.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self.offset = 0
         self.unread = b""

@@ -80,6 +80,10 @@ class Source:
     def end_precopy(self) -> None:
         """End the round and precopy."""
         self.end_round()
+        self.end_precopy_without_round()
+
+    def end_precopy_without_round(self) -> None:
+        """End the open section, and precopy, without a round."""
         self.main(stream.ram_close(), stream.ram_continue(SectionType.END), stream.ram_close())
         self.main(stream.device_sections(DEVICE), stream.description(len(DEVICE), PAGE))
 
