@@ -120,12 +120,8 @@ class Lockstep:
         for group in [[page] for page in pages] if channel == MAIN_CHANNEL else [list(pages)]:
             sent = self.peer.take(group)
             self.acceptor.sent[channel].append(sent)
-            if channel == MAIN_CHANNEL:
-                self.peer.put_record(sent)
-                self.owed[channel] += 3
-            else:
-                self.peer.put(channel, self.peer.packet(channel, sent))
-                self.owed[channel] += 4 + bool(sent.pages) + bool(sent.zero_pages)
+            self.peer.put(channel, self.peer.packet(channel, sent))
+            self.owed[channel] += 3 if channel == MAIN_CHANNEL else 4 + bool(sent.pages) + bool(sent.zero_pages)
 
     def end_round(self) -> None:
         """SYNC on every multifd channel, and MULTIFD_FLUSH on the main channel; everybody goes on until the barrier is released."""
@@ -203,7 +199,7 @@ class Lockstep:
         self._check_clauses()
 
     def cut(self, channel: str, pages: Sequence[int], keep: float) -> None:
-        """A channel dies in the middle of a packet: only the first part of its bytes arrives."""
+        """A channel dies in the middle of a packet (main channel: of one page's record): only the first part of its bytes arrives."""
         self._note(f"{channel} dies after {keep:.2f} of a packet with pages {list(pages)}")
         self.drain()
         self.is_faulty = True
@@ -284,7 +280,7 @@ class Lockstep:
 
         helper = threading.Thread(target=attach, daemon=True)
         helper.start()
-        self._run_freely(lambda: self.machine.phase is not Phase.SETUP, helper)
+        self._step_until(MAIN_CHANNEL, Step.START)
         helper.join()
         self.peer.begin_ram()
         if not self.peer.channels:
@@ -347,7 +343,7 @@ class Lockstep:
 
     def _run_freely(self, is_done: Callable[[], bool], helper: threading.Thread | None, order: Sequence[str] = ()) -> None:
         """Let whoever comes to a micro-step take it, those in `order` first, until it is done or the helper thread ends."""
-        self.is_faulty = self.is_faulty or self.machine.phase is not Phase.SETUP
+        self.is_faulty = True
         while not is_done() and self._checked(lambda: self.gates.wait_for_any(helper)):
             arrived = self.gates.arrived()
             channel = next((name for name in (*order, CONTROL, *sorted(arrived)) if name in arrived), None)

@@ -87,18 +87,14 @@ class Peer:
         return Sent(normal, tuple(self.ram[page] for page in normal), tuple(page for page in pages if self.ram[page] == zeros))
 
     def packet(self, channel: str, sent: Sent) -> bytes:
-        """Return the bytes of a packet."""
+        """Return the bytes of a packet, or of page records on the main channel."""
         size = self.options.page_size
         normal = [(page * size, content) for page, content in zip(sent.pages, sent.contents, strict=True)]
-        return self._writers[channel].pages(BLOCK, normal, [page * size for page in sent.zero_pages])
-
-    def put_record(self, sent: Sent) -> None:
-        """Put one page on the main channel."""
-        size = self.options.page_size
-        for page, content in zip(sent.pages, sent.contents, strict=True):
-            self.put(MAIN_CHANNEL, stream.page_record(BLOCK, page * size, content))
-        for page in sent.zero_pages:
-            self.put(MAIN_CHANNEL, stream.zero_record(BLOCK, page * size))
+        zero = [page * size for page in sent.zero_pages]
+        if channel != MAIN_CHANNEL:
+            return self._writers[channel].pages(BLOCK, normal, zero)
+        records = [stream.page_record(BLOCK, offset, content) for offset, content in normal]
+        return b"".join([*records, *(stream.zero_record(BLOCK, offset) for offset in zero)])
 
     def put_sync(self, channel: str) -> None:
         """Put SYNC on a multifd channel."""

@@ -180,6 +180,21 @@ def cut_in_checkpoint(run: Lockstep) -> None:
     run.failover()
 
 
+def main_channel_cut_in_precopy(run: Lockstep) -> None:
+    """The main channel dies in the middle of a page, before COLO: the migration fails and everything is freed."""
+    run.primary_writes(2, 1)
+    run.cut(MAIN_CHANNEL, [2], 0.7)
+
+
+def main_channel_cut_in_checkpoint(run: Lockstep) -> None:
+    """The main channel dies in the middle of a page of a checkpoint: half of it is in the cache, and none of it in the guest."""
+    _enter_colo(run)
+    run.primary_writes(2, 3)
+    run.begin_checkpoint()
+    run.cut(MAIN_CHANNEL, [2], 0.4)
+    run.failover()
+
+
 def failover_when_received(run: Lockstep) -> None:
     """The whole checkpoint is in the cache, none of it in the guest: failover leaves the last commit and the guest's own writes."""
     _enter_colo(run)
@@ -211,6 +226,8 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     main_channel_pages,
     cut_in_precopy,
     cut_in_checkpoint,
+    main_channel_cut_in_precopy,
+    main_channel_cut_in_checkpoint,
     failover_when_received,
 )
 """Shortest ways to where receivers were wrong; the first is the smoke case."""
