@@ -24,7 +24,7 @@ class Profile:
     variants: int
 
 
-PROFILES: Final = {"quick": Profile(drawn=480, variants=4), "full": Profile(drawn=10_000, variants=4)}
+PROFILES: Final = {"quick": Profile(drawn=420, variants=4), "full": Profile(drawn=10_000, variants=4)}
 
 Progress = Callable[[str], None]
 

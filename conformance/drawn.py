@@ -58,7 +58,7 @@ class Schedule(RuleBasedStateMachine):
     @precondition(lambda self: self.lockstep.can_guest_write())
     @rule(page=_PAGES, content=_CONTENTS, at_once=st.booleans())
     def guest_writes(self, page: int, content: int, at_once: bool) -> None:
-        """The secondary\'s guest writes a page; the receiver learns of it now, or when it stops the guest."""
+        """The secondary's guest writes a page; the receiver learns of it now, or when it stops the guest."""
         self.lockstep.guest_writes(page, content, is_reported_at_once=at_once and not self.is_over)
 
     @precondition(lambda self: not self.is_over and self.lockstep.can_send())

@@ -39,7 +39,7 @@ initial_states = ClauseBook(World)
 
 @initial_states.clause("initial", source="migration/migration.c:migration_incoming_state_new; fresh anonymous memory is zero")
 def initial(s: World) -> Expr[bool]:
-    """Nothing runs, nothing has arrived, everything must be sent. The buffer that receives is fresh zeros; with COLO the guest is anything."""
+    """Nothing runs, nothing has arrived, everything must be sent. The receive buffer is fresh zeros; with COLO the guest is anything."""
     is_fresh = every(Page)(lambda p: s.unsent[p] & ~s.sent[p] & ~s.received[p] & ~s.peer_dirty[p] & ~s.own_dirty[p])
     is_zero = every(Page)(lambda p: _buffer(s, p) == ZERO)
     is_quiet = every(Channel)(lambda c: (s.channel_at[c] == At.READY) & ~s.mirror[c] & carries_nothing(s, c))
