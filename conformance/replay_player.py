@@ -3,7 +3,8 @@
 import select
 import socket
 from collections.abc import Callable
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from colofd.conformance.captures import TO_SOURCE, Capture, Event
 from colofd.spec.constants import MAIN_CHANNEL
@@ -85,6 +86,12 @@ class Player:
         """Read the replies up to the destination's end of the main channel, which it has closed already."""
         if MAIN_CHANNEL in self._channels:
             self._turn_until(lambda: self._is_hung_up, "that it closes the main channel")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close our end of all channels."""
