@@ -4,7 +4,7 @@ import importlib.metadata
 import multiprocessing
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import click
@@ -15,6 +15,7 @@ from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_captures import CaptureResult, check_capture
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import SUBJECTS
+from colofd.conformance.wire_check import check_wire
 from colofd.spec.protocol import spec_sha256
 
 DEFAULT_SEED = 1
@@ -52,14 +53,12 @@ def check(subject: str, profile: str, seed: int, as_json: bool) -> None:
     """Check whether a receiver obeys the spec.
 
     SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
-    reference model: guest RAM, cache, receivedmap and dirty bitmap must be equal after each. Then it reads recordings of real QEMU.
+    reference model: guest RAM, cache, receivedmap and dirty bitmap must be equal after each. Then it reads streams that break one check of
+    the wire format each, and recordings of real QEMU.
 
     Exit codes: 0 nothing is violated, 1 something is, 2 it could not be checked.
 
-    \b
-    Examples:
-      colofd check
-      colofd check impl --profile full --seed 7 --json
+    Example: colofd check impl --profile full --seed 7 --json
     """
     if subject not in SUBJECTS:
         raise click.BadParameter(f"{subject!r} is no subject; this version has: {', '.join(SUBJECTS)}", param_hint="SUBJECT")
@@ -81,12 +80,15 @@ def _show_progress(what: str) -> None:
 
 
 def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None]) -> CheckReport:
-    """Run a whole check; recordings are replayed in a second process meanwhile. SmokeFailure if nothing works."""
+    """Run a whole check; a second process tries the wire cases and replays recordings meanwhile. SmokeFailure if nothing works."""
     campaign = Campaign(SUBJECTS[subject], seed, progress)
     campaign.smoke()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        wire: Future[dict[str, Ruling]] = pool.submit(check_wire)
         replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
         campaign.run(PROFILES[profile])
+        progress("wire checks")
+        rules = campaign.rulings() | wire.result()
         captures = []
         for number, replay in enumerate(replays):
             progress(f"recording {number + 1} of {len(replays)}")
@@ -96,7 +98,7 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         version=importlib.metadata.version("colofd"),
         spec_sha256=spec_sha256(),
         seed=seed,
-        rules=campaign.rulings(),
+        rules=rules,
         captures=captures,
         schedules=campaign.tally.schedules,
         micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
@@ -106,18 +108,33 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
 
 
 def _text(report: CheckReport) -> list[str]:
-    width = max(len(identifier) for identifier in report.rules)
+    steps = {identifier: ruling for identifier, ruling in report.rules.items() if not _is_about_wire(identifier)}
+    width = max(len(identifier) for identifier in steps)
     lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}", ""]
-    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in report.rules.items()]
-    lines += ["", *(_capture(capture) for capture in report.captures), ""]
-    counts = Counter(ruling.outcome for ruling in report.rules.values())
+    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in steps.items()]
+    lines += ["", _wire_checks(report), "", *(_capture(capture) for capture in report.captures), ""]
     lines.append(
         f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps"
     )
-    lines.append(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    lines.append(_counted(report.rules))
     lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
     lines.append(f"again: {report.rerun}")
     return lines
+
+
+def _is_about_wire(identifier: str) -> bool:
+    return identifier.startswith("wire.")
+
+
+def _wire_checks(report: CheckReport) -> str:
+    """Return one line about all wire checks: with each on a line of its own nobody would see the others."""
+    wire = {identifier: ruling for identifier, ruling in report.rules.items() if _is_about_wire(identifier)}
+    return f"  {len(wire)} wire checks: {_counted(wire)}"
+
+
+def _counted(rules: Mapping[str, Ruling]) -> str:
+    counts = Counter(ruling.outcome for ruling in rules.values())
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
 
 
 def _outcome(ruling: Ruling) -> str:

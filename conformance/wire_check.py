@@ -30,8 +30,8 @@ SECONDS: Final = 10.0
 
 DEADLINES: Final = Deadlines(connect=5.0, progress=5.0, idle=5.0, lease=5.0)
 
-ROUNDS_BESIDE: Final = 3
-"""Rounds that the other multifd channels end: as many as any main channel here has."""
+ROUNDS: Final = {"main": 3, "multifd": 2}
+"""How many rounds the cases of each kind have: that many the channels beside them must end."""
 
 _HELLO_ID: Final = 24
 _SYNC: Final = stream.PacketWriter(Compression.NONE, TARGET_PAGE_SIZE).sync()
@@ -144,7 +144,7 @@ def _channels(case: WireCase) -> dict[str, bytes]:
     if case.kind == "multifd":
         # A case that claims a number out of range stands for the last channel.
         numbers.remove(min(case.data[_HELLO_ID], numbers[-1]))
-    beside = {channel_name(number): stream.hello(number) + ROUNDS_BESIDE * _SYNC for number in numbers}
+    beside = {channel_name(number): stream.hello(number) + ROUNDS[case.kind] * _SYNC for number in numbers}
     main = {MAIN_CHANNEL: _main_beside(case)} if case.kind == "multifd" else {}
     return main | beside | {_own_channel(case): case.data}
 

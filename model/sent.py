@@ -58,13 +58,14 @@ def read_recording(streams: Mapping[str, bytes], *, channels: int, compression: 
     return Recording(
         layout=layout,
         main=items,
-        rounds={name: _rounds(name, streams[name], packets[name], compression, layout) for name in names},
-        records=_records(main, items, layout),
+        rounds={name: packet_rounds(name, streams[name], packets[name], compression, layout) for name in names},
+        records=page_records(main, items, layout),
         consumed={name: sum(item.size for item in of_channel) for name, of_channel in ({MAIN_CHANNEL: items} | packets).items()},
     )
 
 
-def _records(data: bytes, items: Sequence[Item], layout: Layout) -> dict[int, Sent]:
+def page_records(data: bytes, items: Sequence[Item], layout: Layout) -> dict[int, Sent]:
+    """Return the page records among the items of a main channel, by their offset."""
     records = {}
     block = ""
     for item in items:
@@ -76,7 +77,8 @@ def _records(data: bytes, items: Sequence[Item], layout: Layout) -> dict[int, Se
     return records
 
 
-def _rounds(name: str, data: bytes, items: Sequence[Item], compression: Compression, layout: Layout) -> tuple[tuple[Sent, ...], ...]:
+def packet_rounds(name: str, data: bytes, items: Sequence[Item], compression: Compression, layout: Layout) -> tuple[tuple[Sent, ...], ...]:
+    """Return the packets with pages among the items of a multifd channel, up to each SYNC; what follows the last SYNC is the last round."""
     payloads = PayloadReader(compression, channel=name)
     rounds: list[list[Sent]] = [[]]
     for item in items:
