@@ -8,6 +8,7 @@ from typing import Final
 from hypothesis.errors import HypothesisException
 
 from colofd.conformance.drawn import run_drawn
+from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_shape
@@ -40,6 +41,7 @@ class Campaign:
     factory: Factory
     seed: int
     progress: Progress
+    stall_seconds: float = STALL_SECONDS
     tally: Tally = field(default_factory=Tally)
     fired: dict[str, int] = field(default_factory=dict)
     violations: dict[str, Violation] = field(default_factory=dict)
@@ -58,10 +60,10 @@ class Campaign:
         for options in VARIANTS[: profile.variants]:
             for schedule in DIRECTED:
                 self.progress(f"schedule {schedule.__name__}, compression {options.compression}")
-                self._count(schedule.__name__, partial(run_directed, self.factory, schedule, options))
+                self._count(schedule.__name__, partial(run_directed, self.factory, schedule, options, self.stall_seconds))
         for options in SHAPES:
             self.progress(f"set-up with {options.channels} channels")
-            self._count("plain", partial(run_shape, self.factory, options))
+            self._count("plain", partial(run_shape, self.factory, options, self.stall_seconds))
         self.progress(f"{profile.drawn} drawn schedules")
         self._guarded("drawn schedules", partial(run_drawn, self.factory, profile.drawn, self.seed, self.tally, self.fired))
 

@@ -23,7 +23,8 @@ class Gates:
     A thread that comes to a micro-step waits in `gate` until `release` lets it take that step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
+        self._stall_seconds = stall_seconds
         self._changed = threading.Condition()
         self._arrived: dict[str, Step] = {}
         self._arrivals: dict[str, int] = {}
@@ -63,19 +64,19 @@ class Gates:
     def wait_for(self, channel: str) -> Step:
         """Return the micro-step at which the thread waits; Stalled if it does not come to one."""
         with self._changed:
-            if not self._changed.wait_for(lambda: channel in self._arrived, STALL_SECONDS):
-                raise Stalled(f"{channel or 'the calling thread'} came to no micro-step within {STALL_SECONDS:.0f} s")
+            if not self._changed.wait_for(lambda: channel in self._arrived, self._stall_seconds):
+                raise Stalled(f"{channel or 'the calling thread'} came to no micro-step within {self._stall_seconds:g} s")
             return self._arrived[channel]
 
     def wait_for_any(self, helper: threading.Thread | None) -> bool:
         """Wait until somebody waits at a micro-step (True), or the helper thread has ended (False); Stalled if neither happens."""
         with self._changed:
-            for _ in range(int(STALL_SECONDS * 100)):
+            for _ in range(int(self._stall_seconds * 100)):
                 if self._changed.wait_for(lambda: bool(self._arrived), 0.01):
                     return True
                 if helper is not None and not helper.is_alive():
                     return bool(self._arrived)
-        raise Stalled(f"nobody came to a micro-step within {STALL_SECONDS:.0f} s")
+        raise Stalled(f"nobody came to a micro-step within {self._stall_seconds:g} s")
 
     def release(self, channel: str) -> list[TraceEvent]:
         """Let the thread take the micro-step at which it waits; return the events until it is done with that."""
@@ -87,8 +88,8 @@ class Gates:
             def is_done() -> bool:
                 return bool(self._events) or self._arrivals[channel] > before
 
-            if not self._changed.wait_for(is_done, STALL_SECONDS):
-                raise Stalled(f"{channel or 'the calling thread'} did not finish a micro-step within {STALL_SECONDS:.0f} s")
+            if not self._changed.wait_for(is_done, self._stall_seconds):
+                raise Stalled(f"{channel or 'the calling thread'} did not finish a micro-step within {self._stall_seconds:g} s")
             events = list(self._events)
             self._events.clear()
             return events

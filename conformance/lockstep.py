@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from colofd.conformance.gates import CONTROL, Gates, Stalled
+from colofd.conformance.gates import CONTROL, STALL_SECONDS, Gates, Stalled
 from colofd.conformance.peer import Peer, ScheduledGuest, UnexpectedReply, page_content
 from colofd.conformance.subjects import Factory, Options
 from colofd.model.contents import page_digest
@@ -57,13 +57,13 @@ class Reached:
 class Lockstep:
     """One receiver, one model, one peer."""
 
-    def __init__(self, factory: Factory, options: Options) -> None:
+    def __init__(self, factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS) -> None:
         self.options = options
         self.moves: list[str] = [f"options {options}"]
         self.reached = Reached()
         self.peer = Peer(options)
         self.guest = ScheduledGuest(options.pages)
-        self.gates = Gates()
+        self.gates = Gates(stall_seconds)
         self.machine = Machine(
             options.pages, options.channels, colo=options.colo, deferred=options.is_mirror_deferred, page_size=options.page_size
         )
@@ -116,24 +116,29 @@ class Lockstep:
         self._note(f"{channel} carries pages {list(pages)}")
         self._put(channel, pages)
 
-    def _put(self, channel: str, pages: Sequence[int]) -> None:
+    def _put(self, channel: str, pages: Sequence[int], *, is_sync: bool = False) -> None:
         for group in [[page] for page in pages] if channel == MAIN_CHANNEL else [list(pages)]:
             sent = self.peer.take(group)
             self.acceptor.sent[channel].append(sent)
-            self.peer.put(channel, self.peer.packet(channel, sent))
+            self.peer.put(channel, self.peer.packet(channel, sent, is_sync=is_sync))
             self.owed[channel] += 3 if channel == MAIN_CHANNEL else 4 + bool(sent.pages) + bool(sent.zero_pages)
 
-    def end_round(self) -> None:
-        """SYNC on every multifd channel, and MULTIFD_FLUSH on the main channel; everybody goes on until the barrier is released."""
-        self._note("the round ends")
-        for name in self.peer.channels:
-            self.peer.put_sync(name)
+    def end_round(self, last: Sequence[int] = ()) -> None:
+        """SYNC on every multifd channel, and MULTIFD_FLUSH on the main channel; everybody goes on until the barrier is released.
+
+        The SYNC packet of the first multifd channel carries the pages `last`, as it may in old versions.
+        """
+        self._note(f"the round ends, with pages {list(last)} in a SYNC packet" if last else "the round ends")
+        for number, name in enumerate(self.peer.channels):
+            if last and number == 0:
+                self._put(name, last, is_sync=True)
+            else:
+                self.peer.put_sync(name)
             self.owed[name] += 1
         self.peer.put_round_end()
         self.drain()
         self.owed[MAIN_CHANNEL] += 1
         self.drain()
-        self._check_clauses()
 
     def drain(self) -> None:
         """Let every thread finish what is on its channel, one after the other."""
@@ -166,6 +171,7 @@ class Lockstep:
         if self.options.colo:
             self._checked(self.peer.expect_return_path_replies)
             self._checked(lambda: self.peer.expect(ColoMessage.CHECKPOINT_READY))
+            self._compare_guest_running()
         self._check_clauses()
 
     def begin_checkpoint(self) -> None:
@@ -188,13 +194,17 @@ class Lockstep:
         self._step_until(MAIN_CHANNEL, Step.CHECKPOINT_RECEIVED)
         self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
         # Whether the guest still runs is only certain once the flush is about to begin.
-        self._checked(lambda: self.gates.wait_for(MAIN_CHANNEL))
+        self._wait_for(MAIN_CHANNEL)
+        self._compare_guest_running()
 
     def commit(self) -> None:
         """The checkpoint is flushed into the guest."""
         self._note("the checkpoint is flushed")
+        self._step_until(MAIN_CHANNEL, Step.FLUSH_BEGIN)
+        self._compare_guest_running()
         self._step_until(MAIN_CHANNEL, Step.COMMIT)
         self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED))
+        self._compare_guest_running()
         self.reached.checkpoints += 1
         self._check_clauses()
 
@@ -214,7 +224,7 @@ class Lockstep:
 
     def step(self, channel: str) -> None:
         """Let the thread of a channel take its next micro-step."""
-        step = self._checked(lambda: self.gates.wait_for(channel))
+        step = self._wait_for(channel)
         self._note(f"{channel} takes {step}")
         self._release(channel)
         self.owed[channel] = max(0, self.owed[channel] - 1)
@@ -224,6 +234,7 @@ class Lockstep:
         """The secondary takes over, wherever its threads are; they end in any order, those in `order` first."""
         self._note("failover")
         self._run_in_helper(self.receiver.failover, order)
+        self._compare_guest_running()
         self.reached.is_taken_over = self.machine.phase is Phase.FAILOVER
         if not self.reached.is_taken_over:
             raise self._violation(str(Step.TAKE_OVER), f"failover has ended in phase {self.machine.phase.name}")
@@ -242,6 +253,7 @@ class Lockstep:
         self._is_closed = True
         self.peer.close()
         self.gates.open()
+        self._compare_guest_running()
         self._check_clauses()
         for cell, step in (("cache_allocated", Step.RELEASE_CACHE), ("receivedmap_allocated", Step.RELEASE_RECEIVEDMAP)):
             if self.machine.cells[cell]:
@@ -297,8 +309,14 @@ class Lockstep:
         while last not in self._release_next(channel):
             pass
 
+    def _wait_for(self, channel: str) -> Step:
+        """Return the micro-step at which a thread waits that has work to do."""
+        if channel in self.exited:
+            raise self._violation("progress", f"the thread of {channel} has ended, and its work is not done")
+        return self._checked(lambda: self.gates.wait_for(channel))
+
     def _release_next(self, channel: str) -> list[Step]:
-        self._checked(lambda: self.gates.wait_for(channel))
+        self._wait_for(channel)
         return [event.step for event in self._release(channel)]
 
     def _release(self, channel: str) -> list[TraceEvent]:
@@ -357,6 +375,14 @@ class Lockstep:
         violated = self.machine.violated()
         if violated:
             raise self._violation(violated[0], f"the model's own state violates {', '.join(violated)}")
+
+    def _compare_guest_running(self) -> None:
+        """Compare whether the guest runs, after something that the receiver does only when it has stopped or run it."""
+        expected = bool(self.machine.cells["guest_running"])
+        if self.guest.is_running is not expected:
+            raise self._violation(
+                "phase.guest-runs", f"the guest {'does not run' if expected else 'runs'} in phase {self.machine.phase.name}"
+            )
 
     def _compare(self) -> None:
         """Compare memory and maps with the model, where the rules define them."""

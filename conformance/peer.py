@@ -86,13 +86,13 @@ class Peer:
         self.sent_in_round.update(pages)
         return Sent(normal, tuple(self.ram[page] for page in normal), tuple(page for page in pages if self.ram[page] == zeros))
 
-    def packet(self, channel: str, sent: Sent) -> bytes:
-        """Return the bytes of a packet, or of page records on the main channel."""
+    def packet(self, channel: str, sent: Sent, *, is_sync: bool = False) -> bytes:
+        """Return the bytes of a packet, which may be one of SYNC, too, or of page records on the main channel."""
         size = self.options.page_size
         normal = [(page * size, content) for page, content in zip(sent.pages, sent.contents, strict=True)]
         zero = [page * size for page in sent.zero_pages]
         if channel != MAIN_CHANNEL:
-            return self._writers[channel].pages(BLOCK, normal, zero)
+            return self._writers[channel].pages(BLOCK, normal, zero, is_sync=is_sync)
         records = [stream.page_record(BLOCK, offset, content) for offset, content in normal]
         return b"".join([*records, *(stream.zero_record(BLOCK, offset) for offset in zero)])
 

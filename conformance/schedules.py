@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
@@ -78,8 +79,8 @@ def zero_after_normal_in_checkpoint(run: Lockstep) -> None:
 def own_write_is_undone(run: Lockstep) -> None:
     """The secondary's guest writes a page that the primary never sends: the commit puts the primary's content back."""
     _enter_colo(run)
-    run.guest_writes(2, 3, is_reported_at_once=False)
     run.guest_writes(7, 1, is_reported_at_once=True)
+    run.guest_writes(2, 3, is_reported_at_once=False)
     run.primary_writes(4, 1)
     _checkpoint(run)
 
@@ -150,10 +151,15 @@ def round_is_not_overtaken(run: Lockstep) -> None:
 
 
 def main_channel_pages(run: Lockstep) -> None:
-    """Pages and zero pages on the main channel, beside multifd, before COLO and in a checkpoint."""
+    """Pages and zero pages on the main channel, beside multifd, before COLO and in a checkpoint; a page of precopy turns zero."""
     run.primary_writes(0, 1)
-    run.send(MAIN_CHANNEL, [0, 1])
+    run.primary_writes(4, 2)
+    run.send(MAIN_CHANNEL, [0, 1, 4])
     run.send("mfd0", [2, 3])
+    run.drain()
+    run.end_round()
+    run.primary_writes(4, 0)
+    run.send(MAIN_CHANNEL, [4])
     run.drain()
     run.end_precopy()
     run.primary_writes(0, 0)
@@ -161,6 +167,19 @@ def main_channel_pages(run: Lockstep) -> None:
     run.begin_checkpoint()
     run.send(MAIN_CHANNEL, [0, 1])
     run.drain()
+    run.receive_checkpoint()
+    run.commit()
+
+
+def pages_in_a_sync_packet(run: Lockstep) -> None:
+    """The packet that ends a round carries pages, as it may before 9.0: they belong to that round."""
+    run.primary_writes(0, 1)
+    run.end_round([0, 1])
+    _enter_colo(run)
+    run.primary_writes(0, 0)
+    run.primary_writes(3, 2)
+    run.begin_checkpoint()
+    run.end_round([0, 3])
     run.receive_checkpoint()
     run.commit()
 
@@ -224,6 +243,7 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     failover_with_one_sync_missing,
     round_is_not_overtaken,
     main_channel_pages,
+    pages_in_a_sync_packet,
     cut_in_precopy,
     cut_in_checkpoint,
     main_channel_cut_in_precopy,
@@ -240,9 +260,9 @@ VARIANTS: Final = (
 )
 
 
-def run_directed(factory: Factory, schedule: Directed, options: Options) -> Lockstep:
-    """Run one directed schedule to its end; Violation if the receiver is wrong."""
-    run = Lockstep(factory, options)
+def run_directed(factory: Factory, schedule: Directed, options: Options, stall_seconds: float = STALL_SECONDS) -> Lockstep:
+    """Run one directed schedule to its end; Violation if the receiver is wrong, or stalls for so many seconds."""
+    run = Lockstep(factory, options, stall_seconds)
     try:
         schedule(run)
         run.close()
@@ -276,6 +296,6 @@ SHAPES: Final = (
 """Other set-ups, each of which runs one plain schedule."""
 
 
-def run_shape(factory: Factory, options: Options) -> Lockstep:
-    """Run the plain schedule on another set-up; Violation if the receiver is wrong."""
-    return run_directed(factory, _plain_precopy, options)
+def run_shape(factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS) -> Lockstep:
+    """Run the plain schedule on another set-up; Violation if the receiver is wrong, or stalls for so many seconds."""
+    return run_directed(factory, _plain_precopy, options, stall_seconds)

@@ -184,11 +184,12 @@ class PacketWriter:
     def __post_init__(self) -> None:
         self._stream = _STREAMS[self.compression]()
 
-    def pages(self, block: str, normal: Sequence[tuple[int, bytes]], zero: Sequence[int]) -> bytes:
-        """Return a packet with normal pages (offset and content) and zero pages (offset) of one block."""
+    def pages(self, block: str, normal: Sequence[tuple[int, bytes]], zero: Sequence[int], *, is_sync: bool = False) -> bytes:
+        """Return a packet with normal pages (offset and content) and zero pages (offset) of one block; one of SYNC, too, as before 9.0."""
         payload = self._stream.pack(b"".join(content for _, content in normal)) if normal else b""
         offsets = [*(offset for offset, _ in normal), *zero]
-        return self._header(block, COMPRESSION_FLAGS[self.compression], len(normal), len(zero), len(payload), offsets) + payload
+        flags = COMPRESSION_FLAGS[self.compression] | (PacketFlag.SYNC if is_sync else 0)
+        return self._header(block, flags, len(normal), len(zero), len(payload), offsets) + payload
 
     def sync(self) -> bytes:
         """Return a packet that carries SYNC only."""
