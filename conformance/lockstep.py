@@ -197,11 +197,14 @@ class Lockstep:
         self._wait_for(MAIN_CHANNEL)
         self._compare_guest_running()
 
-    def commit(self) -> None:
-        """The checkpoint is flushed into the guest."""
-        self._note("the checkpoint is flushed")
+    def begin_flush(self) -> None:
+        """The flush of the checkpoint begins: the guest is stopped."""
         self._step_until(MAIN_CHANNEL, Step.FLUSH_BEGIN)
         self._compare_guest_running()
+
+    def commit(self) -> None:
+        """The checkpoint is flushed into the guest."""
+        self.begin_flush()
         self._step_until(MAIN_CHANNEL, Step.COMMIT)
         self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED))
         self._compare_guest_running()
@@ -367,8 +370,16 @@ class Lockstep:
             channel = next((name for name in (*order, CONTROL, *sorted(arrived)) if name in arrived), None)
             if channel is not None:
                 self._note(f"{channel or 'the caller'} takes {arrived[channel]}")
-                self._release(channel)
+                self._release_freely(channel)
         for event in self.gates.take_events():
+            self._accept(event)
+
+    def _release_freely(self, channel: str) -> None:
+        if channel != CONTROL or self.machine.phase is not Phase.FLUSHING:
+            self._release(channel)
+            return
+        # Who takes over, or closes, waits for the flush.
+        for event in self._checked(lambda: self.gates.release_to_wait(channel)):
             self._accept(event)
 
     def _check_clauses(self) -> None:

@@ -54,16 +54,12 @@ class _Receiver:
         self.machine = Machine(recording.layout.pages, len(recording.rounds), colo=colo, page_size=recording.layout.page_size)
         self.peer = Acceptor(self.machine)
         self.rounds: dict[str, Iterator[Sequence[Sent]]] = {name: iter(rounds) for name, rounds in recording.rounds.items()}
-        self.round_number = 0
         self.reading = Reading()
 
     def run(self) -> None:
         self.machine.fire(Step.START)
-        for index, item in enumerate(self.recording.main):
-            if item.name == colo_tables.MESSAGE.name and item.fields["message"] == ColoMessage.CHECKPOINT_REQUEST:
-                self.begin_checkpoint(self.recording.main[index + 1 :])
-            else:
-                self.take(item)
+        for item in self.recording.main:
+            self.take(item)
         if self.machine.phase is Phase.RECEIVED:
             self.flush()
         self.reading.final = self.digests()
@@ -81,7 +77,13 @@ class _Receiver:
             self.machine.fire(Step.RELEASE)
         elif item.name == main_channel.DESCRIPTION.name:
             self.end_precopy()
-        elif item.name == colo_tables.MESSAGE.name and item.fields["message"] == ColoMessage.VMSTATE_SIZE:
+        elif item.name == colo_tables.MESSAGE.name:
+            self.take_message(ColoMessage(int(str(item.fields["message"]))))
+
+    def take_message(self, message: ColoMessage) -> None:
+        if message is ColoMessage.CHECKPOINT_REQUEST:
+            self.begin_checkpoint()
+        elif message is ColoMessage.VMSTATE_SIZE:
             self.machine.fire(Step.CHECKPOINT_RECEIVED)
 
     def end_precopy(self) -> None:
@@ -91,20 +93,10 @@ class _Receiver:
         else:
             self.machine.fire(Step.COMPLETE)
 
-    def begin_checkpoint(self, rest: Sequence[Item]) -> None:
-        """Finish the checkpoint before, let the primary write what it is about to send, and begin."""
+    def begin_checkpoint(self) -> None:
+        """Finish the checkpoint before, and begin."""
         if self.machine.phase is Phase.RECEIVED:
             self.flush()
-        rounds = 0
-        for item in rest:
-            if item.name == colo_tables.MESSAGE.name and item.fields["message"] == ColoMessage.VMSTATE_SIZE:
-                break
-            if item.offset in self.recording.records:
-                self.peer.primary_writes(self.recording.records[item.offset])
-            rounds += item.name == ram.FLUSH.name
-        for of_channel in self.recording.rounds.values():
-            for sent in (sent for packets in of_channel[self.round_number : self.round_number + rounds] for sent in packets):
-                self.peer.primary_writes(sent)
         self.machine.fire(Step.CHECKPOINT_BEGIN)
 
     def flush(self) -> None:
@@ -116,7 +108,6 @@ class _Receiver:
 
     def end_round(self) -> None:
         """MULTIFD_FLUSH: every channel is read up to its next SYNC."""
-        self.round_number += 1
         for name, rounds in self.rounds.items():
             for sent in next(rounds, ()):
                 self.receive_packet(name, sent)
@@ -124,9 +115,8 @@ class _Receiver:
         self.machine.fire(Step.RELEASE)
 
     def send(self, name: str, sent: Sent) -> int:
-        """Let the primary write (before COLO) and send what the packet carries; return the number of the channel."""
-        if self.machine.phase is Phase.PRECOPY:
-            self.peer.primary_writes(sent)
+        """Let the primary write and send what the packet carries; return the number of the channel."""
+        self.peer.primary_writes(sent)
         number = channel_number(name)
         self.machine.fire("send.normal-page", channel=number, pages=sent.pages)
         self.machine.fire("send.zero-page", channel=number, pages=sent.zero_pages)

@@ -83,28 +83,13 @@ class Acceptor:
         self.accepted += 1
         self.fired[event.step] = self.fired.get(event.step, 0) + 1
 
-    def accept_recorded(self, events: Sequence[TraceEvent]) -> None:
-        """Take a whole run whose peer's writes are not known apart from what it sends.
-
-        The primary must have written a page before it sends it: before the checkpoint begins, in COLO.
-        """
-        for index, event in enumerate(events):
-            if event.step == Step.CHECKPOINT_BEGIN:
-                for sent in self._upcoming(events[index + 1 :]):
-                    self.primary_writes(sent)
-            if event.step in _PREPARES and self.machine.phase is Phase.PRECOPY and self.sent[event.channel]:
+    def accept_recorded(self, events: Iterable[TraceEvent]) -> None:
+        """Take a whole run whose peer's writes are not known apart from what it sends: a page is written just before it is sent."""
+        for event in events:
+            is_expected = event.step in _PREPARES and self.machine.phase in (Phase.PRECOPY, Phase.RECEIVING)
+            if is_expected and self.sent.get(event.channel):
                 self.primary_writes(self.sent[event.channel][0])
             self.accept(event)
-
-    def _upcoming(self, events: Iterable[TraceEvent]) -> list[Sent]:
-        """Return what the receiver prepares before the checkpoint is received, or given up."""
-        counts: dict[str, int] = {}
-        for event in events:
-            if event.step in (Step.CHECKPOINT_RECEIVED, Step.TAKE_OVER, Step.STOP):
-                break
-            if event.step in _PREPARES:
-                counts[event.channel] = counts.get(event.channel, 0) + 1
-        return [sent for channel, count in counts.items() for sent in list(self.sent[channel])[:count]]
 
     def primary_writes(self, sent: Sent) -> None:
         """Let the primary's guest write what a packet carries."""

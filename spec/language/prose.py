@@ -44,9 +44,6 @@ def _tight(expression: Expr[Any], inside: type[And] | type[Or] | None = None) ->
     """Return the text in brackets where it would otherwise be misread."""
     is_implication = isinstance(expression, Or) and isinstance(expression.left, Not)
     is_same_kind = inside is not None and isinstance(expression, inside) and not is_implication
-    is_loose = isinstance(expression, And | Or | Where | Every | Some)
-    if inside is not None and isinstance(expression, Not) and isinstance(expression.operand, Equal):
-        is_loose = False
-    if inside is None and isinstance(expression, Equal):
-        is_loose = True
+    is_comparison = isinstance(expression, Equal) or (isinstance(expression, Not) and isinstance(expression.operand, Equal))
+    is_loose = isinstance(expression, And | Or | Where | Every | Some) or (is_comparison and inside is None)
     return f"({prose(expression)})" if is_loose and not is_same_kind else prose(expression)

@@ -68,7 +68,7 @@ def give_up(s: World) -> None:
 
 @rules.rule(Step.CHECKPOINT_BEGIN, by=Actor.RECEIVER, source="migration/colo.c:colo_wait_handle_message, CHECKPOINT_REQUEST")
 def checkpoint_begin(s: World) -> None:
-    """The primary has stopped its guest and will send what it dirtied."""
+    """The primary asks for a checkpoint: it will stop its guest and send what that has dirtied."""
     s.when(s.phase == Phase.IDLE)
     s.phase = Phase.RECEIVING
 

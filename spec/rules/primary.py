@@ -8,8 +8,8 @@ rules = RuleBook(World)
 
 @rules.rule("guest.primary-write", by=Actor.PRIMARY, source="migration/ram.c:migration_bitmap_sync")
 def primary_write(s: World, page: Expr[Page], value: Expr[Value]) -> None:
-    """The primary's guest writes a page, in precopy and between checkpoints; the page must be sent (again)."""
-    s.when(s.phase.within(Phase.PRECOPY, Phase.IDLE))
+    """The primary's guest writes a page, until it is stopped for a checkpoint; the page must be sent (again)."""
+    s.when(s.phase.within(Phase.PRECOPY, Phase.IDLE, Phase.RECEIVING))
     s.primary[page] = value
     s.unsent[page] = True
 
