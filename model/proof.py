@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from colofd.model.proof_obligations import Answer, Obligation, ghost_flows
+from colofd.model.proof_obligations import Answer, AnyObligation, ghost_flows
 from colofd.model.proof_sorts import cycle
 from colofd.model.smtlib import Writer
 from colofd.model.solver import Solver, SolverName
@@ -15,7 +15,7 @@ from colofd.spec.language import Spec
 class Verdict:
     """What the solvers say about one obligation, and the seconds that each took."""
 
-    obligation: Obligation
+    obligation: AnyObligation
     answers: Mapping[SolverName, Answer]
     seconds: Mapping[SolverName, float]
 
@@ -25,7 +25,7 @@ class Verdict:
         return bool(self.answers) and all(answer is self.obligation.expected for answer in self.answers.values())
 
 
-def verdicts(spec: Spec, asked: Sequence[Obligation], solvers: Sequence[Solver]) -> Iterator[Verdict]:
+def verdicts(spec: Spec, asked: Sequence[AnyObligation], solvers: Sequence[Solver]) -> Iterator[Verdict]:
     """Yield the verdict on each obligation; SolverFailed if a solver does not understand one."""
     writer = Writer(spec)
     for obligation in asked:

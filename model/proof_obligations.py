@@ -6,7 +6,7 @@ Nothing here is bound to a number of pages, channels or page values.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from colofd.model.proof_touches import touches
 from colofd.model.proof_trees import after, cells_read
@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """Where the guest starts or goes on, it holds the primary's RAM."""
     VACUITY = "vacuity"
     """A rule is possible at all: clauses and guards can hold together. An obligation of this kind wants an example, not a proof."""
+    DECISION = "decision"
+    """A decision of a receiver is what a rule, or a check of the wire format, says; its owner makes these."""
 
 
 class Answer(StrEnum):
@@ -53,6 +55,19 @@ class Obligation:
     def expected(self) -> Answer:
         """What a solver must answer: no state breaks the goal; for vacuity, whose goal is never true, there is one."""
         return Answer.SOME if self.kind is Kind.VACUITY else Answer.NONE
+
+
+@dataclass(frozen=True, eq=False)
+class NumberObligation:
+    """A claim about numbers and not about the state: `text` is the whole SMT-LIB file, in which the goal is denied."""
+
+    name: str
+    kind: Kind
+    text: str
+    expected: Answer = Answer.NONE
+
+
+AnyObligation: TypeAlias = Obligation | NumberObligation
 
 
 MAY_WRITE_GUEST: Final = (Step.FLUSH_PAGE, "guest.secondary-write")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from colofd.model.proof_obligations import Obligation
+from colofd.model.proof_obligations import AnyObligation, NumberObligation
 from colofd.model.proof_trees import walk
 from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Some, Sort, Spec, Where, sort_name
 
@@ -18,8 +18,10 @@ class Writer:
         self._shared = {clause.formula: formula(clause.formula, {}) for clause in spec.clauses}
         self._declarations = "\n".join(_declarations(spec))
 
-    def text(self, obligation: Obligation) -> str:
+    def text(self, obligation: AnyObligation) -> str:
         """Return the whole file: declarations, hypotheses, the goal denied, and the question."""
+        if isinstance(obligation, NumberObligation):
+            return obligation.text
         asserted = [*obligation.hypotheses, Not(obligation.goal)]
         names = _free(asserted)
         constants = [f"(declare-const {name} {_sort(parameter.sort)})" for parameter, name in names.items()]

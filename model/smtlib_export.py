@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from colofd.model.proof_obligations import Obligation
+from colofd.model.proof_obligations import AnyObligation
 from colofd.model.smtlib import Writer
 from colofd.spec.language import Spec
 
@@ -30,12 +30,12 @@ exit $failed
 """
 
 
-def file_name(obligation: Obligation) -> str:
+def file_name(obligation: AnyObligation) -> str:
     """Return the name of an obligation's file: its kind, a slash, and its name without blanks and punctuation."""
     return f"{obligation.kind}/{re.sub(r'[^a-z0-9.]+', '-', obligation.name)}.smt2"
 
 
-def export(spec: Spec, asked: Sequence[Obligation], folder: Path) -> None:
+def export(spec: Spec, asked: Sequence[AnyObligation], folder: Path) -> None:
     """Write the files into `folder`, which is made; FileExistsError if something is in it."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
