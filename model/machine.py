@@ -87,7 +87,7 @@ class Machine:
     def why_not(
         self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] = ()
     ) -> NotEnabled | None:
-        """Return None if the rule is enabled (for all the pages, one after the other), else the guard that fails."""
+        """Return None if the rule is enabled now, for each of the pages alone, else the first guard that fails."""
         rule = SPEC.rule(identifier)
         try:
             self._enabled(rule, _environment(rule, channel, pages, values), pages)
@@ -96,7 +96,7 @@ class Machine:
         return None
 
     def fire(self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] | Array = ()) -> None:
-        """Take one step, or one step for each page (none for no pages); NotEnabled if a guard does not hold, and then nothing has changed.
+        """Take one step, or one step for each page (none for no pages). NotEnabled if a guard fails for any; then nothing has changed.
 
         Args:
             identifier: id of the rule.
@@ -108,8 +108,7 @@ class Machine:
         if not pages and any(parameter.sort is Page for parameter in rule.parameters):
             return
         if len(pages) > 1 and (not _is_pagewise(rule) or len(set(pages)) < len(pages)):
-            for index, page in enumerate(pages):
-                self.fire(identifier, channel=channel, pages=(page,), values=values[index : index + 1])
+            self._fire_one_by_one(identifier, channel, pages, values)
             return
         environment = _environment(rule, channel, pages, values)
         self._enabled(rule, environment, pages)
@@ -117,6 +116,15 @@ class Machine:
         for cells, key, value in writes:
             cells[key] = value
         self.steps += max(1, len(pages))
+
+    def _fire_one_by_one(self, identifier: str, channel: int, pages: Sequence[int], values: Sequence[int] | Array) -> None:
+        before = {name: cell.copy() for name, cell in self.cells.items()}, self.steps
+        try:
+            for index, page in enumerate(pages):
+                self.fire(identifier, channel=channel, pages=(page,), values=values[index : index + 1])
+        except NotEnabled:
+            self.cells, self.steps = before
+            raise
 
     def _enabled(self, rule: Rule, environment: Environment, pages: Sequence[int]) -> None:
         dimensions = _dimensions(environment)
