@@ -12,7 +12,7 @@ import click
 from colofd.conformance.captures import CaptureError
 from colofd.spec.reasons import Rejected
 
-COMMANDS: Final = ("check", "decode", "prove", "replay")
+COMMANDS: Final = ("check", "decode", "explore", "prove", "replay")
 """Each one is the function of this name in the module `colofd.conformance.NAME_command`, imported when it is asked for."""
 
 

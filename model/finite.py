@@ -236,5 +236,5 @@ def _literals(formula: Term, places: Sequence[Place]) -> Iterator[tuple[Holds, i
             yield from _literals(right, places)
         case Holds(value=value):
             yield formula, value
-        case Negation(operand=Holds() as inner) if places[inner.slot].values == 2:  # noqa: PLR2004  # yes or no
+        case Negation(operand=Holds() as inner) if places[inner.slot].values == 2:  # yes or no
             yield inner, 1 - inner.value

@@ -65,7 +65,7 @@ class Packing:
     def column(self, states: States, slot: int) -> npt.NDArray[np.uint8]:
         """Return what a slot holds in each state."""
         mask, shift = np.uint64((1 << self.bits[slot]) - 1), np.uint64(self.shift[slot])
-        return ((states[self.word[slot]] >> shift) & mask).astype(np.uint8)
+        return np.asarray((states[self.word[slot]] >> shift) & mask, np.uint8)
 
 
 class Reading:
@@ -151,7 +151,7 @@ def _bottom_up(roots: Iterable[Term]) -> Iterator[Term]:
             waiting += [(part, False) for part in reversed(parts(term))]
 
 
-def _column(term: Term, slots: Sequence[npt.NDArray[np.uint8]], done: dict[Term, Column], count: int) -> Any:  # noqa: C901  # one case each
+def _column(term: Term, slots: Sequence[npt.NDArray[np.uint8]], done: dict[Term, Column], count: int) -> Any:
     match term:
         case Holds(slot=slot, value=value):
             return slots[slot] == value

@@ -127,12 +127,12 @@ class Terms:
             if isinstance(one, Choice):
                 return self.where(one.condition, self.equal(one.then, other), self.equal(one.otherwise, other))
         match left, right:
-            case Number(value=one), Number(value=two):
-                return TRUE if one == two else FALSE
+            case Number(value=first), Number(value=second):
+                return TRUE if first == second else FALSE
             case (Slot(slot=slot), Number(value=value)) | (Number(value=value), Slot(slot=slot)):
                 return self.holds(slot, value)
-            case Slot(slot=one), Slot(slot=two):
-                return TRUE if one == two else self._once(Same, min(one, two), max(one, two))
+            case Slot(slot=first), Slot(slot=second):
+                return TRUE if first == second else self._once(Same, min(first, second), max(first, second))
         raise AssertionError((left, right))
 
     def both(self, left: Term, right: Term) -> Term:
@@ -185,7 +185,7 @@ class Terms:
         return result
 
 
-def evaluate(term: Term, state: tuple[int, ...]) -> int:  # noqa: C901  # one case for each kind of term
+def evaluate(term: Term, state: tuple[int, ...]) -> int:
     """Return the value of a term in one state (a truth is 0 or 1): the plain reading, which the fast one is compared with."""
     match term:
         case Truth(holds=holds):

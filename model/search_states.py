@@ -49,11 +49,10 @@ class Levels:
             self._add(np.concatenate([states for _, _, states in found], axis=1))
         return [(number, where) for number, where, _ in found]
 
-    def advance(self) -> bool:
-        """Go on to the next level; return whether there is anything in it."""
+    def advance(self) -> None:
+        """Go on to the next level."""
         self.level = self._take_next()
         self.depth += 1
-        return self.level.shape[1] > 0
 
     def _add(self, states: States) -> None:
         if self.symmetry is not None:

@@ -21,7 +21,8 @@ class Symmetry:
     def __init__(self, instance: Instance, packing: Packing) -> None:
         slots = {(place.cell, place.key): slot for slot, place in enumerate(instance.places)}
         self._moves = [
-            _Move(packing, [slots[place.cell, _renamed(instance, place, order)] for place in instance.places]) for order in _orders(instance)
+            _Move(packing, [slots[place.cell, _renamed(instance, place, order)] for place in instance.places])
+            for order in _orders(instance)
         ]
         self.size = len(self._moves) + 1
 

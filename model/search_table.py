@@ -68,7 +68,7 @@ class StateSet:
 
     def _is_other(self, states: States, place: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         """Return whether something else than the state, or nothing, is at its place."""
-        is_other = self._table[0].take(place) != states[0]
+        is_other = np.asarray(self._table[0].take(place) != states[0])
         for word in range(1, len(states)):
             is_other |= self._table[word].take(place) != states[word]
         return is_other
@@ -78,7 +78,7 @@ class StateSet:
         for word in range(1, len(states)):
             mixed ^= (mixed >> np.uint64(29)) + states[word] * _ODD[word % len(_ODD)]
             mixed *= _ODD[0]
-        return (mixed >> np.uint64(64 - self._bits)).astype(np.intp)
+        return np.asarray(mixed >> np.uint64(64 - self._bits), np.intp)
 
     def _grow(self) -> None:
         old = self._table
