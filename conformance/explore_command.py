@@ -42,7 +42,7 @@ class UnknownName(click.ClickException):
 def explore(
     part: str, channels: int, pages: int, values: int, until: str | None, control: str | None, symmetry: bool, as_json: bool
 ) -> None:
-    """Visit every reachable state of a small instance of the specification, and check every clause in each.
+    r"""Visit every reachable state of a small instance of the specification, and check every clause in each.
 
     States that differ only in the order of pages or channels are visited once and counted as often as they are; a run is searched
     without that.
@@ -148,8 +148,8 @@ def _states_text(instance: Instance, found: Exploration) -> str:
     ends = ", ".join(f"{count:,} in {phase}" for phase, count in sorted(found.ends.items()))
     lines = [
         f"slice {instance.part.name}: {instance.part.doc}",
-        f"{_sizes_text(instance.sizes)}: {found.states:,} states ({found.representatives:,} visited), {found.edges:,} edges, "
-        f"depth {found.depth}",
+        _sizes_text(instance.sizes),
+        f"{found.states:,} states ({found.representatives:,} visited), {found.edges:,} edges, depth {found.depth}",
         f"{len(found.taken)} of {len(instance.spec.rules)} rules are taken, {len(instance.clauses)} clauses checked in each state",
         f"ends: {ends or 'none'}; stuck: {found.stuck}",
         f"{found.seconds:.1f} s, {found.states_per_second:,} visited a second",
@@ -200,9 +200,10 @@ def _run_text(instance: Instance, run: Run) -> list[str]:
 
 
 def _holding(instance: Instance, state: State) -> list[str]:
-    """Return what is not the least value of its slot, and what the pages hold."""
-    content = ("guest", "cache", "primary")
-    return [f"{name} = {said}" for name, said in instance.described(state).items() if name.startswith(content) or name == "colo"]
+    """Return the choices of a run, and what the pages hold."""
+    shown = [place.name for place in instance.places if place.cell in {"colo", "deferred", "guest", "cache", "primary"}]
+    described = instance.described(state)
+    return [f"{name} = {described[name]}" for name in shown]
 
 
 def _changes(instance: Instance, before: State, after: State) -> str:
