@@ -29,6 +29,7 @@ from colofd.spec.language.expressions import (
     sort_name,
     where,
 )
+from colofd.spec.language.layers import Layer
 from colofd.spec.language.rules import Actor, Clause, ClauseBook, Rule, RuleBook, Spec
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Every",
     "Expr",
     "Index",
+    "Layer",
     "Literal",
     "Map",
     "Not",

@@ -136,7 +136,7 @@ class MapOf(Generic[K, T]):
     cell: Map[K, T]
     state: State
 
-    def __getitem__(self, key: Expr[K]) -> Expr[T]:
+    def __getitem__(self, key: Expr[K] | K) -> Expr[T]:
         return Read(self.cell, (lift(key, self.cell.key[0]),))
 
     @overload

@@ -60,7 +60,8 @@ class Clause:
     """File and line of the text; no part of what it means."""
 
 
-def _described(function: Callable[..., object], identifier: str, source: str) -> str:
+def describe(function: Callable[..., object], identifier: str, source: str) -> str:
+    """Return the docstring of a text; SpecError if it has none, or no id or source."""
     doc = inspect.getdoc(function) or ""
     for what, text in (("id", identifier), ("source", source), ("docstring", doc)):
         if not text.strip():
@@ -83,7 +84,7 @@ def _definition(function: Callable[..., object]) -> str:
     return f"{code.co_filename}:{next((number for number, line in lines if line.lstrip().startswith('def ')), first)}"
 
 
-def _located(error: SpecError, identifier: str, function: Callable[..., object]) -> SpecError:
+def locate(error: SpecError, identifier: str, function: Callable[..., object]) -> SpecError:
     """Return `error` with the id of the text and the line that is wrong: in the text, or in a helper that it calls."""
     place = _definition(function)
     for frame in traceback.extract_tb(error.__traceback__):
@@ -117,13 +118,13 @@ class RuleBook(Generic[S]):
         """Return a decorator that traces a rule text `def f(s: World, page: Expr[Page]) -> None`."""
 
         def trace(function: Callable[..., None]) -> Callable[..., None]:
-            doc = _described(function, identifier, source)
+            doc = describe(function, identifier, source)
             state = self.state()
             try:
                 parameters = _parameters(function)
                 function(state, *parameters)
             except SpecError as error:
-                raise _located(error, identifier, function) from error
+                raise locate(error, identifier, function) from error
             guards, updates = tuple(state._guards), tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
             self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates, _location(function)))
             return function
@@ -145,11 +146,11 @@ class ClauseBook(Generic[S]):
         """Return a decorator that traces a clause text `def f(s: World) -> Expr[bool]`."""
 
         def trace(function: Callable[[S], Expr[bool]]) -> Callable[[S], Expr[bool]]:
-            doc = _described(function, identifier, source)
+            doc = describe(function, identifier, source)
             try:
                 formula = lift(function(self.state(is_read_only=True)), bool)
             except SpecError as error:
-                raise _located(error, identifier, function) from error
+                raise locate(error, identifier, function) from error
             self.clauses.append(Clause(identifier, doc, source, formula, _location(function)))
             return function
 
