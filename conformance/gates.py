@@ -13,6 +13,10 @@ STALL_SECONDS = 10.0
 """A thread that has work to do and does not come to its next micro-step in this time is stalled."""
 
 
+MOMENT = 0.05
+"""Seconds for a thread to do what it must not do."""
+
+
 class Stalled(Exception):  # noqa: N818  # says what happened
     """A thread did not come to a micro-step that it owes."""
 
@@ -86,13 +90,21 @@ class Gates:
             self._changed.notify_all()
 
             def is_done() -> bool:
-                return bool(self._events) or self._arrivals[channel] > before
+                return any(event.channel == channel for event in self._events) or self._arrivals[channel] > before
 
             if not self._changed.wait_for(is_done, self._stall_seconds):
                 raise Stalled(f"{channel or 'the calling thread'} did not finish a micro-step within {self._stall_seconds:g} s")
             events = list(self._events)
             self._events.clear()
             return events
+
+    def release_to_wait(self, channel: str) -> list[TraceEvent]:
+        """Let a thread go on that must then wait for others; return the events of a moment, of which there should be none of its own."""
+        with self._changed:
+            self._permitted.add(channel)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: bool(self._events), MOMENT)
+        return self.take_events()
 
     def take_events(self) -> list[TraceEvent]:
         """Return the events that came without being waited for."""

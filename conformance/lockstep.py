@@ -379,7 +379,7 @@ class Lockstep:
             self._release(channel)
             return
         # Who takes over, or closes, waits for the flush.
-        for event in self._checked(lambda: self.gates.release_to_wait(channel)):
+        for event in self.gates.release_to_wait(channel):
             self._accept(event)
 
     def _check_clauses(self) -> None:

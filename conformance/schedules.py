@@ -224,6 +224,17 @@ def failover_when_received(run: Lockstep) -> None:
     run.failover()
 
 
+def failover_in_a_flush(run: Lockstep) -> None:
+    """A flush has begun: failover waits for its end, and leaves the whole checkpoint."""
+    _enter_colo(run)
+    run.primary_writes(0, 2)
+    run.primary_writes(1, 0)
+    run.begin_checkpoint()
+    run.receive_checkpoint()
+    run.begin_flush()
+    run.failover()
+
+
 def closed_between_checkpoints(run: Lockstep) -> None:
     """COLO is left without taking over."""
     _enter_colo(run)
@@ -249,6 +260,7 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     main_channel_cut_in_precopy,
     main_channel_cut_in_checkpoint,
     failover_when_received,
+    failover_in_a_flush,
 )
 """Shortest ways to where receivers were wrong; the first is the smoke case."""
 
