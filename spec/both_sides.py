@@ -17,7 +17,7 @@ from typing import Final
 
 from colofd.spec.constants import Step
 from colofd.spec.language import Actor, ClauseBook, Expr, Index, Layer, Map, Scalar, every
-from colofd.spec.protocol import SPEC
+from colofd.spec.receive_path import SPEC
 from colofd.spec.state import Phase, World, all_sent
 
 _COLO_C: Final = "migration/colo.c"
