@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from colofd.model.finite import Instance
+from colofd.model.finite import Instance, State
 from colofd.model.finite_numpy import Evaluated
 from colofd.model.finite_terms import Term
 from colofd.model.search_states import Levels, Possible
@@ -45,7 +45,12 @@ class Exploration:
 
 
 def explore(
-    instance: Instance, *, symmetric: bool = False, memory: int | None = None, progress: Progress = lambda _depth, _seen, _next: None
+    instance: Instance,
+    *,
+    symmetric: bool = False,
+    memory: int | None = None,
+    initial: Iterable[State] | None = None,
+    progress: Progress = lambda _depth, _seen, _next: None,
 ) -> Exploration:
     """Visit every reachable state.
 
@@ -53,11 +58,12 @@ def explore(
         instance: what is explored.
         symmetric: visit one of the states that differ in the order of pages and channels only; the counts are those of all states.
         memory: bytes that the set of states may take; TooLarge if they do not suffice.
+        initial: where to begin; None for all initial states.
         progress: is called before each level.
     """
     begin = time.perf_counter()
     audit = _Audit(instance)
-    levels = Levels(instance, audit.watched, symmetric=symmetric, memory=memory)
+    levels = Levels(instance, audit.watched, symmetric=symmetric, memory=memory, initial=initial)
     found = audit.found
     while levels.level.shape[1]:
         progress(levels.depth, levels.seen.count, levels.level.shape[1])

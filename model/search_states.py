@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from colofd.model.finite import Instance
+from colofd.model.finite import Instance, State
 from colofd.model.finite_numpy import Evaluated, Reading, States
 from colofd.model.finite_terms import Term
 from colofd.model.search_symmetry import Symmetry
@@ -27,15 +27,24 @@ class Levels:
         watched: truths that are evaluated in each state.
         symmetric: keep one of the states that differ in the order of pages and channels only.
         memory: bytes that the set of states may take; None for no limit.
+        initial: where to begin; None for all initial states.
     """
 
-    def __init__(self, instance: Instance, watched: Iterable[Term], *, symmetric: bool = False, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        watched: Iterable[Term],
+        *,
+        symmetric: bool = False,
+        memory: int | None = None,
+        initial: Iterable[State] | None = None,
+    ) -> None:
         self.reading = Reading(instance, watched)
         self.symmetry = Symmetry(instance, self.reading.packing) if symmetric else None
         self.seen = StateSet(self.reading.packing.words, memory=memory)
         self.depth = 0
         self._next: list[States] = []
-        self._add(self.reading.packing.pack(instance.initial_states()))
+        self._add(self.reading.packing.pack(instance.initial_states() if initial is None else initial))
         self.level = self._take_next()
 
     def chunks(self) -> Iterator[Evaluated]:
