@@ -42,7 +42,10 @@ class Truth(Traced):
 
 @dataclass(frozen=True, eq=False)
 class Unsigned(Traced):
-    """An unsigned number of 64 bits, as an element of an array of np.uint64: differences wrap around."""
+    """An unsigned number of 64 bits, as an element of an array of np.uint64: sums and differences wrap around.
+
+    It understands more than the decisions use, so that a wrong one is refuted and not only refused.
+    """
 
     text: str
 
