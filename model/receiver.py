@@ -1,13 +1,14 @@
 """The model as a receiver of recorded streams: fires the rules in one order that the barriers allow, channel after channel."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from colofd.model.decode import Item
-from colofd.model.machine import MAIN_NUMBER, Machine
+from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
 from colofd.model.sent import Recording, read_recording
 from colofd.model.trace import Acceptor, Sent, channel_number
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, Step
@@ -53,19 +54,28 @@ class _Receiver:
         self.recording = recording
         self.machine = Machine(recording.layout.pages, len(recording.rounds), colo=colo, page_size=recording.layout.page_size)
         self.peer = Acceptor(self.machine)
-        self.rounds: dict[str, Iterator[Sequence[Sent]]] = {name: iter(rounds) for name, rounds in recording.rounds.items()}
+        self.rounds = {name: deque(rounds) for name, rounds in recording.rounds.items()}
         self.reading = Reading()
 
     def run(self) -> None:
         self.machine.fire(Step.START)
         for item in self.recording.main:
-            self.take(item)
+            self.obey(item)
         if self.machine.phase is Phase.RECEIVED:
             self.flush()
         self.reading.final = self.digests()
         for name, rounds in self.rounds.items():
-            if any(packets for packets in rounds):
+            if any(rounds):
                 raise Rejected(Reason.FLUSH_MISSING, channel=name, read="pages after the last round", expected="MULTIFD_FLUSH")
+
+    def obey(self, item: Item) -> None:
+        """Take one item of the main channel; Rejected if the spec does not allow it here."""
+        try:
+            self.take(item)
+        except NotEnabled as refusal:
+            # Pages where none may come, or an end although not all pages have come in rounds that were ended.
+            reason = Reason.PACKET_OUT_OF_PHASE if refusal.rule.startswith("send.") else Reason.FLUSH_MISSING
+            raise Rejected(reason, channel=item.channel, offset=item.offset, read=refusal) from refusal
 
     def take(self, item: Item) -> None:
         """Do what one item of the main channel asks for."""
@@ -109,7 +119,9 @@ class _Receiver:
     def end_round(self) -> None:
         """MULTIFD_FLUSH: every channel is read up to its next SYNC."""
         for name, rounds in self.rounds.items():
-            for sent in next(rounds, ()):
+            if len(rounds) < 2:
+                raise Rejected(Reason.CHANNEL_LOST, channel=name, read="the end of the channel", expected="SYNC")
+            for sent in rounds.popleft():
                 self.receive_packet(name, sent)
             self.machine.fire(Step.PARK, channel=channel_number(name))
         self.machine.fire(Step.RELEASE)

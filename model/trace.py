@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
-from colofd.spec.constants import MAIN_CHANNEL, Step
-from colofd.spec.state import Phase
+from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
+from colofd.spec.state import Channel, Page, Phase
 
 
 class TraceEvent(Protocol):
@@ -97,6 +97,7 @@ class Acceptor:
         self.machine.fire("guest.primary-write", pages=sent.zero_pages, values=(0,) * len(sent.zero_pages))
 
     def _take(self, event: TraceEvent) -> None:
+        self._require_known(event)
         match event.step:
             case Step.PREPARE | Step.MAIN_PREPARE:
                 self._prepare(event)
@@ -116,6 +117,15 @@ class Acceptor:
             case _:
                 self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL))
 
+    def _require_known(self, event: TraceEvent) -> None:
+        """Refuse an event on a channel, or with a page, that does not exist."""
+        multifd = self.machine.sizes[Channel] - 1
+        if event.channel not in {"", MAIN_CHANNEL, *map(channel_name, range(multifd))}:
+            raise Refused(self.accepted, event, f"there is no such channel, only main and {multifd} multifd channels")
+        unknown = [page for page in (*event.pages, *event.zero_pages) if not 0 <= page < self.machine.sizes[Page]]
+        if unknown:
+            raise Refused(self.accepted, event, f"there are no pages {unknown}")
+
     def _prepare(self, event: TraceEvent) -> None:
         waiting = self.sent.get(event.channel)
         if not waiting:
@@ -131,7 +141,7 @@ class Acceptor:
         self.current[event.channel] = waiting.popleft()
 
     def _contents_of(self, event: TraceEvent) -> list[int]:
-        sent = self.current[event.channel]
+        sent = self.current.get(event.channel, Sent((), (), ()))
         content = dict(zip(sent.pages, sent.contents, strict=True))
         unknown = [page for page in event.pages if page not in content]
         if unknown:
@@ -145,10 +155,12 @@ class Acceptor:
         return "guest" if is_direct else "cache"
 
     def _pages(self, event: TraceEvent, pages: Sequence[int], cell: str, values: Sequence[int] = ()) -> None:
+        if not pages:
+            raise Refused(self.accepted, event, "it names no page")
+        if len(event.digests) != len(pages):
+            raise Refused(self.accepted, event, f"{len(event.digests)} digests for {len(pages)} pages")
         self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL), pages=pages, values=values)
         expected = self.machine.digests(cell, pages)
-        if len(event.digests) != len(expected):
-            raise Refused(self.accepted, event, f"{len(event.digests)} digests for {len(expected)} pages")
         different = [page for page, want, have in zip(pages, expected, event.digests, strict=True) if want != have]
         if different:
             raise Refused(self.accepted, event, f"{cell} does not hold what it should at pages {different}")
