@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from hypothesis import HealthCheck, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from colofd.conformance.lockstep import Lockstep
@@ -165,6 +166,10 @@ def machine_for(factory: Factory, tally: Tally, fired: dict[str, int]) -> type[S
     return type("Schedule", (Schedule,), {"setup": Setup(factory, tally, fired)})
 
 
+def _say_nothing(_text: object) -> None:
+    """Take what Hypothesis wants to print."""
+
+
 def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int]) -> None:
     """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong."""
     machine = machine_for(factory, tally, fired)
@@ -174,6 +179,9 @@ def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict
         deadline=None,
         database=None,
         print_blob=False,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(hypothesis_seed(seed)(machine), settings=configured)
+    # The violation says what is to be said; standard output belongs to the report.
+    with with_reporter(_say_nothing):
+        run_state_machine_as_test(hypothesis_seed(seed)(machine), settings=configured)

@@ -74,7 +74,11 @@ class Lockstep:
         self._is_closing = False
         self._is_closed = False
         self.receiver = factory(options, self.guest, self.gates.trace, self.gates.gate)
-        self._checked(self._connect)
+        try:
+            self._connect()
+        except BaseException:
+            self.abandon()
+            raise
 
     # Moves of the peer.
 
