@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from colofd.conformance.decisions_proof import counterexample, obligations
+from colofd.conformance.prove_controls import ControlResult, control_results, controls_json, controls_text
 from colofd.model.proof import Verdict, structural_faults, verdicts
 from colofd.model.proof_obligations import Kind
 from colofd.model.smtlib_export import export
@@ -28,6 +29,7 @@ class Proof:
     verdicts: Sequence[Verdict]
     faults: Sequence[str]
     seconds: float
+    controls: Sequence[ControlResult] = ()
 
     @property
     def unproved(self) -> list[Verdict]:
@@ -36,8 +38,8 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether everything is proved."""
-        return not self.unproved and not self.faults
+        """Whether everything is proved, and every control is noticed."""
+        return not self.unproved and not self.faults and all(result.is_noticed for result in self.controls)
 
 
 @click.command()
@@ -49,7 +51,8 @@ class Proof:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the obligations as SMT-LIB files with SHA-256 sums and a checker into this new or empty folder.",
 )
-def prove(choice: str, as_json: bool, folder: Path | None) -> None:
+@click.option("--controls", is_flag=True, help="Also prove that known mistakes are not proved, and show how long a run to each is.")
+def prove(choice: str, as_json: bool, folder: Path | None, controls: bool) -> None:
     """Prove that the specification keeps its clauses, for any number of pages, channels and checkpoints.
 
     Proved too: every decision that the built-in receiver calls is what the rules and the wire tables say, for all inputs.
@@ -59,7 +62,7 @@ def prove(choice: str, as_json: bool, folder: Path | None) -> None:
     try:
         if folder is not None:
             export(SPEC, obligations(SPEC), folder)
-        proof = _prove([solver(name) for name in CHOICES[choice]])
+        proof = _prove([solver(name) for name in CHOICES[choice]], with_controls=controls)
     except SolverFailed as failed:
         click.echo(f"colofd: {failed}\nhint: `--solver z3` or `--solver cvc5` asks only one", err=True)
         sys.exit(2)
@@ -67,13 +70,14 @@ def prove(choice: str, as_json: bool, folder: Path | None) -> None:
     sys.exit(0 if proof.holds else 1)
 
 
-def _prove(solvers: Sequence[Solver]) -> Proof:
+def _prove(solvers: Sequence[Solver], *, with_controls: bool) -> Proof:
     begin = time.perf_counter()
     asked = obligations(SPEC)
     answered = verdicts(SPEC, asked, solvers)
     with click.progressbar(answered, length=len(asked), label="proving", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = list(bar)
-    return Proof(solvers, found, structural_faults(SPEC), time.perf_counter() - begin)
+    controls = list(control_results(solvers)) if with_controls else []
+    return Proof(solvers, found, structural_faults(SPEC), time.perf_counter() - begin, controls)
 
 
 def _counts(proof: Proof) -> dict[Kind, tuple[int, int]]:
@@ -94,10 +98,13 @@ def _text(proof: Proof) -> str:
     lines = [f"specification {spec_sha256()}", f"solvers       {', '.join(f'{each.name} {each.version}' for each in proof.solvers)}"]
     lines += [f"{kind:13} {proved} of {count} proved" for kind, (proved, count) in _counts(proof).items()]
     lines += [f"{'structure':13} {fault}" for fault in proof.faults or ["no ghost decides anything, and sorts have no cycle"]]
+    lines += controls_text(proof.controls) if proof.controls else []
     lines += [f"{proof.seconds:.1f} s; slowest: {name}, {by} {seconds:.3f} s"]
     lines += [f"not proved: {verdict.obligation.name} ({_said(verdict)})" for verdict in proof.unproved]
-    total = len(proof.verdicts)
-    return "\n".join([*lines, f"all {total} obligations are proved" if proof.holds else f"NOT PROVED: {len(proof.unproved)} of {total}"])
+    total, unproved = len(proof.verdicts), len(proof.unproved)
+    if proof.holds:
+        return "\n".join([*lines, f"all {total} obligations are proved"])
+    return "\n".join([*lines, f"NOT PROVED: {unproved} of {total}" if unproved else "NOT PROVED: see above"])
 
 
 def _said(verdict: Verdict) -> str:
@@ -124,6 +131,7 @@ def _json(proof: Proof) -> dict[str, Any]:
             }
             for verdict in proof.unproved
         ],
+        **({"controls": controls_json(proof.controls)} if proof.controls else {}),
         "seconds": round(proof.seconds, 3),
         "slowest": {"name": name, "solver": by, "seconds": round(seconds, 4)},
     }
