@@ -13,13 +13,13 @@ from colofd.spec.reasons import Reason, Rejected
 
 
 class Barrier:
-    """Who is parked, and who has ended. Uses the lock of the reception."""
+    """Who is parked, and who has ended, and at which byte of its channel. Uses the lock of the reception."""
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
         self._all = {channel_name(number) for number in range(reception.options.channels)}
-        self._parked: set[str] = set()
-        self._gone: set[str] = set()
+        self._parked: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
         self._round = 0
 
     def park(self, channel: str, offset: int) -> None:
@@ -32,19 +32,19 @@ class Barrier:
         with reception.lock:
             reception.require_running()
             if reception.phase not in {Phase.PRECOPY, Phase.RECEIVING}:
-                raise _out_of_phase(channel, offset, reception.phase)
+                raise _out_of_phase(channel, offset, f"SYNC in phase {reception.phase}")
             reception.tracer.emit(Step.PARK, channel)
-            self._parked.add(channel)
+            self._parked[channel] = offset
             reception.lock.notify_all()
             current = self._round
             reception.lock.wait_for(lambda: self._round != current or reception.is_ended)
             if self._round == current:
                 reception.require_running()
 
-    def leave(self, channel: str) -> None:
+    def leave(self, channel: str, offset: int) -> None:
         """Note that a channel has come to its end, so that nobody waits for it."""
         with self._reception.lock:
-            self._gone.add(channel)
+            self._gone[channel] = offset
             self._reception.lock.notify_all()
 
     def end_round(self, offset: int) -> None:
@@ -67,14 +67,16 @@ class Barrier:
         reception = self._reception
         since = time.monotonic()
         with reception.lock:
-            while self._parked != self._all:
+            while self._parked.keys() != self._all:
                 reception.require_running()
-                lost = sorted(self._gone - self._parked)
-                if lost:
-                    raise Rejected(Reason.CHANNEL_LOST, channel=lost[0], read="the end of the channel", expected="SYNC")
+                lost = min(self._gone.keys() - self._parked.keys(), default=None)
+                if lost is not None:
+                    raise Rejected(
+                        Reason.CHANNEL_LOST, channel=lost, offset=self._gone[lost], read="the end of the channel", expected="SYNC"
+                    )
                 left = reception.silence_left(since)
                 if left <= 0:
-                    missing = ", ".join(sorted(self._all - self._parked))
+                    missing = ", ".join(sorted(self._all - self._parked.keys()))
                     raise Rejected(
                         Reason.DEADLINE,
                         channel=MAIN_CHANNEL,
@@ -99,8 +101,9 @@ class Barrier:
                 expected="MULTIFD_FLUSH after the last packet",
             )
         if self._parked:
-            raise _out_of_phase(min(self._parked), -1, "a SYNC without its MULTIFD_FLUSH")
+            channel = min(self._parked)
+            raise _out_of_phase(channel, self._parked[channel], "SYNC without its MULTIFD_FLUSH")
 
 
-def _out_of_phase(channel: str, offset: int, phase: str) -> Rejected:
-    return Rejected(Reason.PACKET_OUT_OF_PHASE, channel=channel, offset=offset, read=f"SYNC in phase {phase}", expected="none now")
+def _out_of_phase(channel: str, offset: int, read: str) -> Rejected:
+    return Rejected(Reason.PACKET_OUT_OF_PHASE, channel=channel, offset=offset, read=read, expected="none now")

@@ -50,7 +50,7 @@ class MultifdChannel:
             self._reception.require_running()
         if self._reception.options.colo:
             raise Rejected(Reason.CHANNEL_LOST, channel=self._name, offset=self._socket.offset, read="its end", expected="a packet")
-        self._barrier.leave(self._name)
+        self._barrier.leave(self._name, self._socket.offset)
 
     def _read_packet(self) -> Packet | None:
         at = self._socket.offset

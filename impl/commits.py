@@ -18,7 +18,7 @@ class Commits:
         """Ask whether device state could be loaded, before anything depends on it. Raises Rejected (DEVICE_STATE_REFUSED)."""
         hook = self._reception.options.validate
         if hook is not None:
-            call_hook("validate", Reason.DEVICE_STATE_REFUSED, lambda: hook(device_state))
+            call_hook("validate", Reason.DEVICE_STATE_REFUSED, hook, device_state)
 
     def count(self, device_state: bytes) -> None:
         """Note a commit. Hold the lock."""
@@ -34,4 +34,4 @@ class Commits:
         layout, memory = self._reception.layout, self._reception.require_guest()
         views = {name: layout.bytes_of(memory, name) for name in layout.blocks}
         commit = Commit(self._reception.commit, self._reception.device_state, MappingProxyType(views))
-        call_hook("on_commit", Reason.EMBEDDER, lambda: hook(commit))
+        call_hook("on_commit", Reason.EMBEDDER, hook, commit)

@@ -4,7 +4,6 @@ Source: migration/channel.c:migration_channel_identify.
 """
 
 import contextlib
-import select
 import socket
 import struct
 import threading
@@ -13,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from colofd.impl.phases import Phase
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, set_timeout
 from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, MULTIFD_MAGIC, MULTIFD_VERSION, STREAM_MAGIC, channel_name
@@ -30,8 +28,7 @@ class Connections:
         self._reception = reception
         self._until = 0.0
         self._threads: list[threading.Thread] = []
-        self._listener: socket.socket | None = None
-        self._path: str | None = None
+        self._listeners: list[tuple[socket.socket, Path | None]] = []
 
     def begin(self) -> None:
         """Start the time in which all channels must connect."""
@@ -44,7 +41,7 @@ class Connections:
         """
         channel = ChannelSocket(sock, self._reception.activity)
         with self._reception.lock:
-            if not self._reception.is_ended and self._reception.phase is Phase.SETUP:
+            if not self._reception.is_ended and not self._is_complete():
                 self._reception.attached.append(channel)
                 self._start(lambda: self._identify(channel), "identify")
                 return
@@ -53,34 +50,33 @@ class Connections:
         reason = Reason.CLOSED if is_ended else Reason.CHANNEL_REPEATED
         raise Rejected(reason, read=f"a connection in phase {phase}", expected="connections before the start")
 
+    def _is_complete(self) -> bool:
+        return len(self._reception.sockets) == 1 + self._reception.options.channels
+
     def listen(self, address: str) -> str:
         """Listen on unix:PATH or tcp:HOST:PORT, and accept as many connections as there are channels.
 
-        Return the address, with the real port.
+        Return the address, with the real port. Raises Rejected (CLOSED) if the destination has ended.
         """
-        kind, _, place = address.partition(":")
-        if kind == "unix":
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(place)
-            self._path = place
-        elif kind == "tcp":
-            host, _, port = place.rpartition(":")
-            listener = socket.create_server((host, int(port)))
-            place = f"{host}:{listener.getsockname()[1]}"
-        else:
-            raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
+        listener, path, address = _listener(address)
         listener.listen(1 + self._reception.options.channels)
-        self._listener = listener
-        self._start(lambda: self._accept(listener), "listen")
-        return f"{kind}:{place}"
+        with self._reception.lock:
+            is_ended = self._reception.is_ended
+            self._listeners.append((listener, path))
+            if not is_ended:
+                self._start(lambda: self._accept(listener), "listen")
+        if is_ended:
+            self._close_listeners()
+            raise Rejected(Reason.CLOSED, read=f"listen in phase {self._reception.phase}", expected="a destination that has not ended")
+        return address
 
     def _start(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=f"colofd {name}", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def wait_until_complete(self) -> None:
-        """Wait until every channel is there. Raises Rejected (DEADLINE), or EndedError."""
+        """Wait until every channel is there; turn away what else has connected. Raises Rejected (DEADLINE), or EndedError."""
         reception = self._reception
         expected = {MAIN_CHANNEL, *(channel_name(number) for number in range(reception.options.channels))}
         with reception.lock:
@@ -91,14 +87,16 @@ class Connections:
                     missing = ", ".join(sorted(expected - reception.sockets.keys()))
                     raise Rejected(Reason.DEADLINE, read=f"no connection for {missing}", expected=f"{len(expected)} channels")
                 reception.lock.wait(left)
+            surplus = [channel for channel in reception.attached if channel not in reception.sockets.values()]
+        for channel in surplus:
+            channel.shut_down()
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(1 + self._reception.options.channels):
             try:
-                if not select.select([listener], [], [], max(0.0, self._until - time.monotonic()))[0]:
-                    return
+                listener.settimeout(max(0.001, self._until - time.monotonic()))
                 self.attach(listener.accept()[0])
-            except (OSError, ValueError, Rejected):
+            except (OSError, Rejected):
                 return
 
     def _identify(self, channel: ChannelSocket) -> None:
@@ -108,7 +106,13 @@ class Connections:
             set_timeout(channel.socket, socket.SO_RCVTIMEO, 0)
             self._register(name, channel)
         except Rejected as error:
-            self._reception.fail(error, error.channel)
+            with self._reception.lock:
+                is_surplus = self._is_complete()
+            if is_surplus:
+                # The migration has all that it needs, and does not depend on who else connects.
+                channel.shut_down()
+            else:
+                self._reception.fail(error, error.channel)
 
     def _name(self, channel: ChannelSocket) -> str:
         hello = memoryview(bytearray(HELLO_SIZE))
@@ -150,16 +154,39 @@ class Connections:
 
     def close(self, until: float) -> list[threading.Thread]:
         """Take no more connections; return the threads that have not ended by `until` (time.monotonic)."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            # Wakes a thread that waits in select or accept, which closing would not.
+        with self._reception.lock:
+            listeners = [listener for listener, _ in self._listeners]
+        for listener in listeners:
+            # Wakes a thread that waits in accept, which closing would not.
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        if listener is not None:
-            listener.close()
-        if self._path is not None:
-            Path(self._path).unlink(missing_ok=True)
-            self._path = None
+        self._close_listeners()
         return [thread for thread in self._threads if thread.is_alive()]
+
+    def _close_listeners(self) -> None:
+        with self._reception.lock:
+            listeners, self._listeners = self._listeners, []
+        for listener, path in listeners:
+            listener.close()
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+
+def _listener(address: str) -> tuple[socket.socket, Path | None, str]:
+    """Return a bound socket, the path of a unix one, and the address with the real port. Raises ValueError, OSError."""
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(place)
+        except OSError:
+            listener.close()
+            raise
+        return listener, Path(place), address
+    if kind == "tcp":
+        host, _, port = place.rpartition(":")
+        listener = socket.create_server((host, int(port)))
+        return listener, None, f"tcp:{host}:{listener.getsockname()[1]}"
+    raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")

@@ -1,5 +1,6 @@
 """The receiving end of a migration, as an embedding program sees it."""
 
+import copy
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -83,16 +84,17 @@ class Destination:
         self._ending = Ending(self._session, self._reception, self._guest, self._leases)
 
     def attach(self, sock: socket.socket) -> None:
-        """Take over a connected socket, whichever channel it is; any order of arrival. Does not wait.
+        """Take over a connected socket, whichever channel it is; any order of arrival. Does not wait. The given object is closed.
 
-        Raises Rejected (CHANNEL_REPEATED, CLOSED) if it comes too late; what is wrong with its first bytes, `wait` says.
+        Raises Rejected (CHANNEL_REPEATED, CLOSED) if it comes too late; what is wrong with its first bytes, `wait` says,
+        unless all channels are there by then. Raises ValueError for a socket that is closed.
         """
         self._session.begin().attach(sock)
 
     def listen(self, address: str) -> str:
         """Listen on unix:PATH or tcp:HOST:PORT for all channels, in the background. Return the address, with the real port.
 
-        Raises ValueError for another kind of address, OSError if it cannot be had.
+        Raises ValueError for another kind of address, OSError if it cannot be had, Rejected (CLOSED) if the destination has ended.
         """
         return self._session.begin().listen(address)
 
@@ -108,7 +110,7 @@ class Destination:
         with self._reception.lock:
             outcome = Outcome(self._reception.phase, self._reception.commit, self._reception.error)
         if outcome.error is not None and outcome.phase not in {Phase.FAILOVER, Phase.STOPPED}:
-            raise outcome.error
+            raise _to_raise(outcome.error)
         return outcome
 
     def wait_checkpoint(self, index: int, timeout: float | None = None) -> None:
@@ -123,7 +125,7 @@ class Destination:
             if not is_there:
                 raise TimeoutError(f"no commit {index} after {timeout} s, the last is {self._reception.commit}")
             if self._reception.error is not None:
-                raise self._reception.error
+                raise _to_raise(self._reception.error)
             last = self._reception.commit
         raise Rejected(Reason.CLOSED, read=f"phase {self._reception.phase} with commit {last}", expected=f"commit {index}")
 
@@ -138,11 +140,13 @@ class Destination:
 
     def guest(self, block: str) -> npt.NDArray[np.uint8]:
         """Return a writable view of a block's guest RAM. Raises Rejected (CLOSED) before the start and after close, KeyError."""
-        return self._reception.layout.bytes_of(self._reception.require_guest(), block, writable=True)
+        with self._reception.lock:
+            return self._reception.layout.bytes_of(self._reception.require_guest(), block, writable=True)
 
     def cache(self, block: str) -> npt.NDArray[np.uint8]:
         """Return a read-only view of a block's cache. Raises Rejected (CLOSED) if there is none (any more), KeyError."""
-        return self._reception.layout.bytes_of(self._reception.require_cache(), block)
+        with self._reception.lock:
+            return self._reception.layout.bytes_of(self._reception.require_cache(), block)
 
     def received(self, block: str) -> PageMap:
         """Return a copy of a block's receivedmap. Raises Rejected (CLOSED) if there is none (any more), KeyError."""
@@ -190,3 +194,10 @@ class Destination:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _to_raise(error: Rejected) -> Rejected:
+    """Return a copy: an error that is kept must not keep the caller's frames, and with them views of memory to be freed."""
+    raised = copy.copy(error)
+    raised.__cause__ = error.__cause__
+    return raised

@@ -17,7 +17,9 @@ MARK: Final = bytes([SectionType.EOF, SectionType.VMDESCRIPTION])
 LENGTH_SIZE: Final = 4
 HEAD_SIZE: Final = len(MARK) + LENGTH_SIZE
 TRIES: Final = 256
-"""Candidates that are looked into. More do not come by chance, and each costs time."""
+"""Candidates that are looked into or waited for. More do not come by chance, and each costs time."""
+COUNT_LIMIT: Final = 1 << 32
+"""A size or count of a description is less."""
 
 
 class _MismatchError(Exception):
@@ -73,33 +75,43 @@ class DeviceSections:
         self._searched = at if at >= 0 else max(0, len(ahead) - len(MARK) + 1)
 
     def _confirmed(self) -> _Candidate | None:
-        for candidate in list(self._pending):
-            if candidate.stop <= len(self._stream.ahead):
-                self._pending.remove(candidate)
-                if self._stream.ahead[candidate.stop - 1] == ord("}") and self._is_confirmed(candidate):
-                    return candidate
+        ahead = self._stream.ahead
+        complete = [candidate for candidate in self._pending if candidate.stop <= len(ahead)]
+        self._pending = [candidate for candidate in self._pending if candidate.stop > len(ahead)]
+        for candidate in complete:
+            # A text holds no zero byte, so candidates inside of each other are not read again and again.
+            if (
+                ahead[candidate.stop - 1] == ord("}")
+                and ahead.find(0, candidate.start, candidate.stop) < 0
+                and self._is_confirmed(candidate)
+            ):
+                return candidate
         return None
 
     def _is_confirmed(self, candidate: _Candidate) -> bool:
         ahead = self._stream.ahead
         self._tries += 1
-        if self._tries > TRIES:
-            raise self._refusal or self._stream.rejected(
-                Reason.DESCRIPTION_MISSING, self._stream.offset, f"{TRIES} texts that could be one", "a vmdescription"
-            )
+        self._require_few_tries()
         try:
             description = json.loads(ahead[candidate.start : candidate.stop])
         except (ValueError, RecursionError):
             return False
         try:
-            _Walk(bytes(ahead[: candidate.start]), candidate.end, self._page_size).check(description)
+            _Walk(ahead, candidate, self._page_size).check(description)
         except _MismatchError as mismatch:
             offset, read, expected = mismatch.args
             self._refusal = self._stream.rejected(Reason.DESCRIPTION_MISMATCH, self._stream.offset + offset, read, expected)
             return False
         return True
 
+    def _require_few_tries(self) -> None:
+        if self._tries + len(self._pending) > TRIES:
+            raise self._refusal or self._stream.rejected(
+                Reason.DESCRIPTION_MISSING, self._stream.offset, f"{TRIES} texts that could be one", "a vmdescription"
+            )
+
     def _require_within_limits(self) -> None:
+        self._require_few_tries()
         size = len(self._stream.ahead)
         if not self._pending and size > self._device_limit:
             if self._refusal is not None:
@@ -128,23 +140,24 @@ class DeviceSections:
 
 
 class _Walk:
-    """Lays the described sections front to back over the bytes before `end`; the description begins at the end of `data`."""
+    """Lays the described sections front to back over the bytes before a candidate's end."""
 
-    def __init__(self, data: bytes, end: int, page_size: int) -> None:
+    def __init__(self, data: bytearray, candidate: _Candidate, page_size: int) -> None:
         self._data = data
-        self._end = end
+        self._end = candidate.end
+        self._description_at = candidate.start
         self._page_size = page_size
         self._at = 0
 
     def check(self, description: Any) -> None:
         """Raise _MismatchError unless the description accounts for every byte."""
         try:
-            page_size = description.get("page_size", self._page_size)
+            page_size = _count(description.get("page_size", self._page_size))
             sections = [_Section(device) for device in description["devices"] if "fields" in device or device["name"] != RAM_SECTION]
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
-            raise _MismatchError(len(self._data), repr(error), "a description of devices") from error
+            raise _MismatchError(self._description_at, repr(error), "a description of devices") from error
         if page_size != self._page_size:
-            raise _MismatchError(len(self._data), f"page size {page_size}", f"page size {self._page_size}")
+            raise _MismatchError(self._description_at, f"page size {page_size}", f"page size {self._page_size}")
         seen: set[bytes] = set()
         for section in sections:
             self._lay(section, seen)
@@ -155,7 +168,7 @@ class _Walk:
         if self._at + section.size > self._end:
             raise _MismatchError(self._at, f"{self._end - self._at} bytes", f"{section.size} bytes of {section.name}")
         self._expect(bytes([SectionType.FULL]), f"a section of {section.name}")
-        number = self._data[self._at : self._at + 4]
+        number = bytes(self._data[self._at : self._at + 4])
         if number in seen:
             raise _MismatchError(self._at, f"section id {number.hex()} again", "an id of its own")
         seen.add(number)
@@ -204,11 +217,13 @@ class _Section:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no count")
+    if type(value) is not int or not 0 <= value < COUNT_LIMIT:
+        raise ValueError(f"a size or count that is not 0 to {COUNT_LIMIT - 1}")
     return value
 
 
 def _counted(name: str) -> bytes:
+    if len(name) > 255:
+        raise ValueError("a name of more than 255 bytes")
     encoded = name.encode("latin-1")
     return bytes([len(encoded)]) + encoded

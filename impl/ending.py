@@ -34,12 +34,12 @@ class Ending:
             self._reception.tracer.gate(Step.TAKE_OVER, "")
             with self._guest_lock(until):
                 with self._reception.lock:
-                    self._wait_for_flush(until)
-                    if self._reception.phase is Phase.FAILOVER:
-                        return
-                    if self._reception.phase not in CAN_LEAVE_COLO:
-                        raise RuntimeError(f"failover in phase {self._reception.phase}: it needs COLO to have begun")
-                    self._leave(Phase.FAILOVER, Step.TAKE_OVER)
+                    phase = self._reception.phase
+                    if phase not in CAN_LEAVE_COLO | {Phase.FAILOVER}:
+                        raise RuntimeError(f"failover in phase {phase}: it needs COLO to have begun")
+                    # Another time it only ends what the time before could not, because of a hook.
+                    if phase is not Phase.FAILOVER:
+                        self._leave(Phase.FAILOVER, Step.TAKE_OVER)
                 failure = self._run_guest()
             self._join_and_release(until)
         if failure is not None:
@@ -55,7 +55,6 @@ class Ending:
                 self._reception.tracer.gate(Step.GIVE_UP, "")
             with self._guest_lock(until):
                 with self._reception.lock:
-                    self._wait_for_flush(until)
                     is_stopped = self._reception.phase in CAN_LEAVE_COLO
                     if is_stopped:
                         self._leave(Phase.STOPPED, Step.STOP)
@@ -92,17 +91,13 @@ class Ending:
     @contextmanager
     def _guest_lock(self, until: float) -> Iterator[None]:
         if not self._guest.lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise Rejected(Reason.EMBEDDER, read="guest.stop, guest.run or on_commit still goes on", expected="hooks that return")
+            raise Rejected(
+                Reason.EMBEDDER, read="a flush still goes on, or guest.stop, guest.run or on_commit", expected="hooks that return"
+            )
         try:
             yield
         finally:
             self._guest.lock.release()
-
-    def _wait_for_flush(self, until: float) -> None:
-        reception = self._reception
-        is_over = reception.lock.wait_for(lambda: reception.phase is not Phase.FLUSHING, max(0.0, until - time.monotonic()))
-        if not is_over:
-            raise Rejected(Reason.EMBEDDER, read="a flush still goes on", expected="hooks that return")
 
     def _leave(self, phase: Phase, step: Step) -> None:
         self._reception.phase = phase
@@ -142,6 +137,7 @@ class Ending:
             sock.close()
 
     def _release_guest(self) -> None:
-        guest, self._reception.guest = self._reception.guest, None
-        if guest is not None:
-            self._is_guest_held = guest.release()
+        with self._reception.lock:
+            guest, self._reception.guest = self._reception.guest, None
+            if guest is not None:
+                self._is_guest_held = guest.release()

@@ -1,6 +1,7 @@
 """Stopping and running the embedder's guest, once each, whoever asks first: the main thread or failover."""
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ class GuestControl:
     """The embedder's guest, or none.
 
     Attributes:
-        lock: held while the guest is stopped or run together with the phase change that goes with it; taken before the
-            lock of the reception. Whoever holds it calls hooks, so it is waited for with a bound.
+        lock: held from the stop of the guest to its run, with all that lies between: a whole flush, and on_commit; taken before
+            the lock of the reception. Whoever holds it calls hooks, so it is waited for with a bound.
     """
 
     def __init__(self, guest: Guest | None, layout: Layout) -> None:
@@ -38,7 +39,10 @@ class GuestControl:
         was_running, self.is_running = self.is_running, False
         if self._guest is None or not was_running:
             return NO_PAGES
-        written = call_hook("guest.stop", Reason.EMBEDDER, self._guest.stop)
+        guest = self._guest
+        return call_hook("guest.stop", Reason.EMBEDDER, lambda: self._pages(guest.stop()))
+
+    def _pages(self, written: Mapping[str, npt.NDArray[np.bool_]]) -> PageNumbers:
         return np.concatenate([NO_PAGES, *(written_pages(self._layout, name, mask) for name, mask in written.items())])
 
 
@@ -48,6 +52,7 @@ def written_pages(layout: Layout, block: str, mask: npt.NDArray[np.bool_]) -> Pa
         raise Rejected(Reason.EMBEDDER, read=f"pages written in block {block!r}", expected=f"one of {sorted(layout.blocks)}")
     pages = layout.pages_of(block)
     expected = (pages.stop - pages.start,)
+    mask = np.asarray(mask)
     if mask.dtype != np.bool_ or mask.shape != expected:
         raise Rejected(Reason.EMBEDDER, read=f"a mask of {mask.dtype} {mask.shape} for {block}", expected=f"bool {expected}")
     written: PageNumbers = np.flatnonzero(mask).astype(np.int64) + pages.start

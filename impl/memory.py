@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from colofd.impl.interface import Block
 
 LARGE = 32 << 20
-"""Bytes from which on huge pages are asked for and the memory is populated beforehand."""
+"""Bytes from which on huge pages are asked for, and the memory is populated beforehand if half of what is free suffices."""
 
 MADV_POPULATE_WRITE = 23
 """include/uapi/asm-generic/mman-common.h; the mmap module does not name it."""
@@ -32,8 +33,9 @@ class Region:
             # Older kernels know neither; first touch is then paid for page by page.
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_HUGEPAGE)
-            with contextlib.suppress(OSError):
-                self._map.madvise(MADV_POPULATE_WRITE)
+            if size <= _free_memory() // 2:
+                with contextlib.suppress(OSError):
+                    self._map.madvise(MADV_POPULATE_WRITE)
         self.rows: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(pages, page_size)
         self.pages: npt.NDArray[np.void] = np.frombuffer(self._map, np.dtype((np.void, page_size)))
         self.address: int = self.rows.ctypes.data
@@ -46,6 +48,10 @@ class Region:
         except BufferError:
             return True
         return False
+
+
+def _free_memory() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
 
 
 class Layout:

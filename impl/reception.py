@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -138,8 +139,8 @@ class Reception:
         with self.lock:
             # Late trouble with the peer is no news, but a hook's failure is.
             if self.error is None and (self.phase not in OVER or error.reason is Reason.EMBEDDER):
-                # Without its traceback, which would keep frames alive and with them views of memory to be freed.
-                self.error = error.with_traceback(None)
+                _forget_frames(error)
+                self.error = error
                 self.give_up(channel)
             self.lock.notify_all()
         self.shut_down()
@@ -186,3 +187,12 @@ class Reception:
         if self.cache is None:
             raise Rejected(Reason.CLOSED, read="there is no cache", expected="a destination in COLO")
         return self.cache
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Empty the frames that an error came through, and those it was raised from: they hold views of memory to be freed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    error.__traceback__ = None

@@ -39,7 +39,7 @@ class Session:
     def begin(self) -> Connections:
         """Start the main thread, and the time in which channels must connect, if that is not done; return where they arrive."""
         with self._reception.lock:
-            if not self._is_begun:
+            if not self._is_begun and not self._reception.is_ended:
                 self._is_begun = True
                 self.connections.begin()
                 self._threads[0].start()
@@ -100,13 +100,13 @@ class Session:
         if self._stream.has_more():
             raise self._stream.rejected(Reason.TRAILING, self._stream.offset, "more bytes", "the end of the channel")
         reception.tracer.gate(Step.COMPLETE, MAIN_CHANNEL)
-        with reception.lock:
-            reception.require_running()
-            self._barrier.require_settled(self._stream.offset)
-            reception.enter(Phase.COMPLETED, Step.COMPLETE, of=frozenset({Phase.PRECOPY}))
-            self._commits.count(device_state)
-        self._commits.tell()
         with self._guest.lock:
+            with reception.lock:
+                reception.require_running()
+                self._barrier.require_settled(self._stream.offset)
+                reception.enter(Phase.COMPLETED, Step.COMPLETE, of=frozenset({Phase.PRECOPY}))
+                self._commits.count(device_state)
+            self._commits.tell()
             self._guest.run()
         try:
             main.shut_return_path()

@@ -57,7 +57,7 @@ def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
 
 
 class ChannelSocket:
-    """A connected socket that counts what it has read.
+    """A connected socket that counts what it has read; it takes over the descriptor, and the given object is closed from then on.
 
     Attributes:
         offset: bytes read from the channel so far.
@@ -65,6 +65,8 @@ class ChannelSocket:
     """
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
+        # Of its own, so that nobody else can close it while a thread reads it.
+        sock = socket.socket(fileno=sock.detach())
         sock.setblocking(True)
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
             # Replies are a few bytes each: held back to be sent together, they would each cost a delayed acknowledgement.

@@ -37,7 +37,7 @@ class Tracer:
         self._trace = trace
         self._gate = gate
         self.is_on = trace is not None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         """The first exception of a hook. It is kept and not raised, for a flush that has begun must end."""
 
     def gate(self, step: Step, channel: str) -> None:
@@ -45,7 +45,7 @@ class Tracer:
         if self._gate is not None:
             try:
                 self._gate(step, channel)
-            except Exception as error:  # noqa: BLE001  # whatever a hook raises is reported as its failure
+            except BaseException as error:  # noqa: BLE001  # whatever a hook raises, SystemExit too, is its failure
                 self.failure = self.failure or error
 
     def emit(
@@ -61,5 +61,5 @@ class Tracer:
             )
         try:
             self._trace(Event(step, channel, tuple(pages.tolist()), tuple(zero_pages.tolist()), digests))
-        except Exception as error:  # noqa: BLE001  # whatever a hook raises is reported as its failure
+        except BaseException as error:  # noqa: BLE001  # whatever a hook raises, SystemExit too, is its failure
             self.failure = self.failure or error
