@@ -205,7 +205,7 @@ def every(sort: type[K], /) -> Callable[[Callable[[Expr[K]], Expr[bool]]], Expr[
 def every(sort: type[K1], second: type[K2], /) -> Callable[[Callable[[Expr[K1], Expr[K2]], Expr[bool]]], Expr[bool]]: ...
 @overload
 def every(
-    sort: type[K1], second: type[K2], third: type[K3], /
+    sort: type[K1], second: type[K2], _third: type[K3], /
 ) -> Callable[[Callable[[Expr[K1], Expr[K2], Expr[K3]], Expr[bool]]], Expr[bool]]: ...
 def every(*sorts: Sort) -> Callable[[Callable[..., Expr[bool]]], Expr[bool]]:
     """Return a quantifier: `every(Page)(lambda page: ...)` holds if the body holds for every page."""
