@@ -110,7 +110,7 @@ class Instance:
         return tuple(step for rule in self.spec.rules for step in self._steps_of(rule))
 
     def _steps_of(self, rule: Rule) -> Iterator[Step]:
-        for bindings in self._bindings(rule.parameters):
+        for bindings in self.bindings(rule.parameters):
             guard = self.terms.all([self.term(each, bindings) for each in rule.guards])
             if guard is FALSE:
                 continue
@@ -124,13 +124,14 @@ class Instance:
             if guard is not FALSE:
                 yield Step(rule, tuple(bindings.values()), guard, tuple(writes))
 
-    def _bindings(self, parameters: Sequence[Parameter[Any]]) -> Iterator[Bindings]:
+    def bindings(self, parameters: Sequence[Parameter[Any]]) -> Iterator[Bindings]:
+        """Yield every way in which members can stand for the parameters."""
         for values in itertools.product(*[range(self.sizes.count(parameter.sort)) for parameter in parameters]):
             yield dict(zip(parameters, values, strict=True))
 
     def _writes(self, rule: Rule, bindings: Bindings) -> Iterator[tuple[tuple[str, tuple[int, ...]], Term]]:
         for update in rule.updates:
-            for bound in self._bindings(update.bound):
+            for bound in self.bindings(update.bound):
                 inner = {**bindings, **bound}
                 yield (update.cell.name, self._key(update.key, inner)), self.term(update.value, inner)
 
@@ -182,14 +183,10 @@ class Instance:
                 choose = self.terms.where if then.sort is bool else self.terms.choice
                 return choose(inner(condition), inner(then), inner(otherwise))
             case Every(variable=variable, body=body):
-                return self.terms.all([self.term(body, {**bindings, **bound}) for bound in self._bindings([variable])])
+                return self.terms.all([self.term(body, {**bindings, **bound}) for bound in self.bindings([variable])])
             case Some(variable=variable, body=body):
-                return self.terms.any([self.term(body, {**bindings, **bound}) for bound in self._bindings([variable])])
+                return self.terms.any([self.term(body, {**bindings, **bound}) for bound in self.bindings([variable])])
         raise AssertionError(expression)
-
-    def bindings(self, parameters: Sequence[Parameter[Any]]) -> Iterator[Bindings]:
-        """Yield every way in which members can stand for the parameters."""
-        return self._bindings(parameters)
 
     @cached_property
     def clauses(self) -> Mapping[str, Term]:

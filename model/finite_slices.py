@@ -1,6 +1,5 @@
 """Slices: parts of the specification small enough to be explored completely. Each says what it leaves out."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -82,9 +81,5 @@ SLICES: Final = (
 
 
 def slice_of(name: str) -> Slice:
-    """Return a slice by its name; KeyError with the nearest names if there is none."""
-    by_name = {each.name: each for each in SLICES}
-    if name not in by_name:
-        near = difflib.get_close_matches(name, by_name, cutoff=0.4)
-        raise KeyError(f"no slice {name!r}; {'did you mean ' + ' or '.join(near) if near else 'there are ' + ', '.join(by_name)}")
-    return by_name[name]
+    """Return a slice by its name; KeyError if there is none."""
+    return {each.name: each for each in SLICES}[name]

@@ -66,7 +66,7 @@ def test_the_exit_code_of_a_run(arguments: list[str], exit_code: int, length: in
     ("arguments", "hint"),
     [
         (["--slice", "cor"], "did you mean 'core'?"),
-        (["--until", "checkpoint.comit"], "did you mean 'checkpoint.commit'"),
+        (["--until", "checkpoint.begins"], "did you mean 'checkpoint.begin'"),
         (["--control", "mirror decided"], "did you mean 'mirror decided again'"),
     ],
 )
