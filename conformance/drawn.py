@@ -1,16 +1,18 @@
 """Drawn schedules: any order of moves that the peer's obligations allow, chosen by Hypothesis."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+import hypothesis
 from hypothesis import HealthCheck, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from colofd.conformance.lockstep import Lockstep
+from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.schedules import CONTENTS, VARIANTS, Tally
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL
@@ -23,6 +25,25 @@ _CONTENTS: Final = st.integers(0, CONTENTS - 1)
 _CHANNELS: Final = st.sampled_from(["mfd0", "mfd1"])
 
 
+@dataclass
+class Search:
+    """The violation with the shortest schedule so far, and how many more schedules may be tried to find a shorter one."""
+
+    shortest: Violation | None = None
+    tries_left: int = 100
+
+    def begin_try(self) -> None:
+        """Count a schedule; one too many is not run."""
+        self.tries_left -= self.shortest is not None
+        if self.tries_left < 0:
+            hypothesis.reject()
+
+    def note(self, violation: Violation) -> None:
+        """Keep a violation if it is the shortest."""
+        if self.shortest is None or len(violation.moves) < len(self.shortest.moves):
+            self.shortest = violation
+
+
 @dataclass(frozen=True)
 class Setup:
     """What is driven, and where it is counted."""
@@ -30,6 +51,7 @@ class Setup:
     factory: Factory
     tally: Tally
     fired: dict[str, int]
+    search: Search = field(default_factory=Search)
 
 
 class Schedule(RuleBasedStateMachine):
@@ -47,6 +69,7 @@ class Schedule(RuleBasedStateMachine):
     @initialize(options=st.sampled_from(VARIANTS))
     def connect(self, options: Options) -> None:
         """Begin: a receiver in one of the set-ups."""
+        self.setup.search.begin_try()
         self.lockstep = Lockstep(self.setup.factory, options)
 
     @precondition(lambda self: not self.is_over and self.lockstep.can_primary_write())
@@ -151,19 +174,23 @@ class Schedule(RuleBasedStateMachine):
         """Go on to a commit if nothing was concluded yet, and close."""
         if not hasattr(self, "lockstep"):
             return
+        if self.lockstep.violation is not None:
+            self.give_up()
+            return
         try:
             if not self.lockstep.reached.is_conclusive:
                 self.finish()
             self.lockstep.close()
         except BaseException:
-            self.lockstep.abandon()
+            self.give_up()
             raise
         self.setup.tally.add(self.lockstep, self.setup.fired)
 
-
-def machine_for(factory: Factory, tally: Tally, fired: dict[str, int]) -> type[Schedule]:
-    """Return a Hypothesis state machine that drives the receivers of `factory`, and counts into `tally` and `fired`."""
-    return type("Schedule", (Schedule,), {"setup": Setup(factory, tally, fired)})
+    def give_up(self) -> None:
+        """End the receiver, which is wrong, and keep what was found."""
+        self.lockstep.abandon()
+        if self.lockstep.violation is not None:
+            self.setup.search.note(self.lockstep.violation)
 
 
 def _say_nothing(_text: object) -> None:
@@ -172,7 +199,8 @@ def _say_nothing(_text: object) -> None:
 
 def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int]) -> None:
     """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong."""
-    machine = machine_for(factory, tally, fired)
+    setup = Setup(factory, tally, fired)
+    machine = type("Schedule", (Schedule,), {"setup": setup})
     configured = settings(
         max_examples=count,
         stateful_step_count=STEPS_A_SCHEDULE,
@@ -180,8 +208,15 @@ def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict
         database=None,
         print_blob=False,
         report_multiple_bugs=False,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     # The violation says what is to be said; standard output belongs to the report.
-    with with_reporter(_say_nothing):
-        run_state_machine_as_test(hypothesis_seed(seed)(machine), settings=configured)
+    try:
+        with with_reporter(_say_nothing):
+            run_state_machine_as_test(hypothesis_seed(seed)(machine), settings=configured)
+    except (Violation, HypothesisException):
+        # Threads may take another way when a schedule is tried again; what was found was found.
+        if setup.search.shortest is not None:
+            raise setup.search.shortest from None
+        raise

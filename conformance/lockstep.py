@@ -70,6 +70,7 @@ class Lockstep:
         self.acceptor = Acceptor(self.machine, {name: deque() for name in [*self.peer.channels, MAIN_CHANNEL]})
         self.owed: dict[str, int] = dict.fromkeys(self.acceptor.sent, 0)
         self.exited: set[str] = set()
+        self.violation: Violation | None = None
         self.is_faulty = False
         self._is_closing = False
         self._is_closed = False
@@ -281,7 +282,8 @@ class Lockstep:
         self.moves.append(move)
 
     def _violation(self, rule: str, why: str) -> Violation:
-        return Violation(rule, why, self.moves)
+        self.violation = Violation(rule, why, self.moves)
+        return self.violation
 
     def _checked(self, action: Callable[[], T]) -> T:
         """Run what waits for the receiver; a thread that stalls, or answers wrongly, is a violation."""
