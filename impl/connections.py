@@ -3,15 +3,14 @@
 Source: migration/channel.c:migration_channel_identify.
 """
 
-import contextlib
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
+from colofd.impl.listener import Listener
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, set_timeout
 from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, MULTIFD_MAGIC, MULTIFD_VERSION, STREAM_MAGIC, channel_name
@@ -28,7 +27,7 @@ class Connections:
         self._reception = reception
         self._until = 0.0
         self._threads: list[threading.Thread] = []
-        self._listeners: list[tuple[socket.socket, Path | None]] = []
+        self._listeners: list[Listener] = []
 
     def begin(self) -> None:
         """Start the time in which all channels must connect."""
@@ -58,17 +57,16 @@ class Connections:
 
         Return the address, with the real port. Raises Rejected (CLOSED) if the destination has ended.
         """
-        listener, path, address = _listener(address)
-        listener.listen(1 + self._reception.options.channels)
+        listener = Listener(address, 1 + self._reception.options.channels)
         with self._reception.lock:
             is_ended = self._reception.is_ended
-            self._listeners.append((listener, path))
             if not is_ended:
+                self._listeners.append(listener)
                 self._start(lambda: self._accept(listener), "listen")
         if is_ended:
-            self._close_listeners()
+            listener.close()
             raise Rejected(Reason.CLOSED, read=f"listen in phase {self._reception.phase}", expected="a destination that has not ended")
-        return address
+        return listener.address
 
     def _start(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=f"colofd {name}", daemon=True)
@@ -91,12 +89,14 @@ class Connections:
         for channel in surplus:
             channel.shut_down()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: Listener) -> None:
         for _ in range(1 + self._reception.options.channels):
+            connection = listener.accept(max(0.0, self._until - time.monotonic()))
+            if connection is None:
+                return
             try:
-                listener.settimeout(max(0.001, self._until - time.monotonic()))
-                self.attach(listener.accept()[0])
-            except (OSError, Rejected):
+                self.attach(connection)
+            except Rejected:
                 return
 
     def _identify(self, channel: ChannelSocket) -> None:
@@ -155,38 +155,11 @@ class Connections:
     def close(self, until: float) -> list[threading.Thread]:
         """Take no more connections; return the threads that have not ended by `until` (time.monotonic)."""
         with self._reception.lock:
-            listeners = [listener for listener, _ in self._listeners]
+            listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            # Wakes a thread that waits in accept, which closing would not.
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
+            listener.wake()
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        self._close_listeners()
+        for listener in listeners:
+            listener.close()
         return [thread for thread in self._threads if thread.is_alive()]
-
-    def _close_listeners(self) -> None:
-        with self._reception.lock:
-            listeners, self._listeners = self._listeners, []
-        for listener, path in listeners:
-            listener.close()
-            if path is not None:
-                path.unlink(missing_ok=True)
-
-
-def _listener(address: str) -> tuple[socket.socket, Path | None, str]:
-    """Return a bound socket, the path of a unix one, and the address with the real port. Raises ValueError, OSError."""
-    kind, _, place = address.partition(":")
-    if kind == "unix":
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(place)
-        except OSError:
-            listener.close()
-            raise
-        return listener, Path(place), address
-    if kind == "tcp":
-        host, _, port = place.rpartition(":")
-        listener = socket.create_server((host, int(port)))
-        return listener, None, f"tcp:{host}:{listener.getsockname()[1]}"
-    raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
