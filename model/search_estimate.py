@@ -16,14 +16,20 @@ _PROBE_BYTES = table_bytes(1, 23)
 def estimated_states(spec: Spec, part: Slice, sizes: Sizes) -> int:
     """Return about how many states an instance has: each channel, page and value is taken to multiply them as the first ones do.
 
-    Seen so far, it says half of what there is; it is meant for refusing what is far too large.
+    It has said between a half and all of what there is, and less for a slice of which even the small instances are large;
+    it is meant for refusing what is far too large.
     """
     first = min(sizes.channels, 1)
     base = _count(spec, part, Sizes(first, 1, 2))
     by_channel = _count(spec, part, Sizes(first + 1, 1, 2)) / base if sizes.channels > first else 1.0
     by_page = _count(spec, part, Sizes(first, 2, 2)) / base if sizes.pages > 1 else 1.0
     exponent = math.log(_count(spec, part, Sizes(first, 1, 3)) / base, 1.5) if sizes.values > 2 else 0.0
-    exact = base * math.pow(by_channel, sizes.channels - first) * math.pow(by_page, sizes.pages - 1) * math.pow(sizes.values / 2, exponent)
+    exact = (
+        base
+        * math.pow(by_channel, sizes.channels - first)
+        * math.pow(by_page, sizes.pages - 1)
+        * math.pow(sizes.values / 2, exponent * sizes.pages)
+    )
     return round(exact)
 
 

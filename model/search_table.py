@@ -10,7 +10,7 @@ from colofd.model.finite_numpy import States
 _ODD: Final = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 """Factors that spread each word over 64 bits."""
 
-FULLEST: Final = 0.6
+FULLEST: Final = 0.5
 """How much of the table is used before it grows."""
 
 
