@@ -24,13 +24,22 @@ SMALL: Final = 1 << 28
 """Bytes of an exploration that need no estimate: whatever takes less fits everywhere."""
 
 
+EXAMPLES: Final = """\b
+Examples:
+  colofd explore
+  colofd explore --slice whole --channels 1 --pages 1
+  colofd explore --until checkpoint.commit --channels 1 --pages 1
+  colofd explore --control "mirror decided again" --until isolation.guest --channels 1 --pages 1
+"""
+
+
 class UnknownName(click.ClickException):
     """A name on the command line stands for nothing."""
 
     exit_code = 2
 
 
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.option("--slice", "part", default=SLICES[0].name, show_default=True, help=f"Which part: {', '.join(each.name for each in SLICES)}.")
 @click.option("--channels", type=click.IntRange(0, 8), default=2, show_default=True, help="Number of multifd channels.")
 @click.option("--pages", type=click.IntRange(1, 8), default=2, show_default=True, help="Number of pages.")
@@ -42,19 +51,12 @@ class UnknownName(click.ClickException):
 def explore(
     part: str, channels: int, pages: int, values: int, until: str | None, control: str | None, symmetry: bool, as_json: bool
 ) -> None:
-    r"""Visit every reachable state of a small instance of the specification, and check every clause in each.
+    """Visit every reachable state of a small instance of the specification, and check every clause in each.
 
     States that differ only in the order of pages or channels are visited once and counted as often as they are; a run is searched
     without that.
 
     Exit codes: 0 all clauses hold everywhere (or the rule was reached), 1 one does not (or it was not), 2 it could not be explored.
-
-    \b
-    Examples:
-      colofd explore
-      colofd explore --slice whole --channels 1 --pages 1
-      colofd explore --until checkpoint.commit --channels 1 --pages 1
-      colofd explore --control "mirror decided again" --until isolation.guest --channels 1 --pages 1
     """
     instance = _instance(_spec(control), part, Sizes(channels, pages, values))
     try:
