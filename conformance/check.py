@@ -14,7 +14,7 @@ from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_shape
 from colofd.conformance.subjects import Factory
 from colofd.spec.language import Actor
-from colofd.spec.protocol import SPEC
+from colofd.spec.protocol import BOTH_SIDES
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Campaign:
 
     def rulings(self) -> dict[str, Ruling]:
         """Return what was found out about every rule and clause, and about progress."""
-        rulings = {rule.id: self._ruling(rule.id, rule.actor) for rule in SPEC.rules}
-        rulings |= {clause.id: self._clause(clause.id) for clause in SPEC.clauses}
+        rulings = {rule.id: self._ruling(rule.id, rule.actor) for rule in BOTH_SIDES.rules}
+        rulings |= {clause.id: self._clause(clause.id) for clause in BOTH_SIDES.clauses}
         for identifier in self.violations.keys() - rulings.keys():
             rulings[identifier] = self._violated(identifier)
         if self.errors:

@@ -130,6 +130,12 @@ class Schedule(RuleBasedStateMachine):
         self.lockstep.drain()
         self.lockstep.receive_checkpoint()
 
+    @precondition(lambda self: self.phase_is(Phase.RECEIVED) and not self.lockstep.is_answered())
+    @rule()
+    def answer(self) -> None:
+        """The checkpoint is answered."""
+        self.lockstep.answer()
+
     @precondition(lambda self: self.phase_is(Phase.RECEIVED))
     @rule()
     def commit(self) -> None:

@@ -21,6 +21,7 @@ from colofd.model.contents import page_digest
 from colofd.model.machine import Machine
 from colofd.model.trace import Acceptor, Refused, TraceEvent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
+from colofd.spec.protocol import BOTH_SIDES
 from colofd.spec.state import At, Carried, Phase
 
 T = TypeVar("T")
@@ -65,7 +66,12 @@ class Lockstep:
         self.guest = ScheduledGuest(options.pages)
         self.gates = Gates(stall_seconds)
         self.machine = Machine(
-            options.pages, options.channels, colo=options.colo, deferred=options.is_mirror_deferred, page_size=options.page_size
+            options.pages,
+            options.channels,
+            colo=options.colo,
+            deferred=options.is_mirror_deferred,
+            page_size=options.page_size,
+            spec=BOTH_SIDES,
         )
         self.acceptor = Acceptor(self.machine, {name: deque() for name in [*self.peer.channels, MAIN_CHANNEL]})
         self.owed: dict[str, int] = dict.fromkeys(self.acceptor.sent, 0)
@@ -188,7 +194,7 @@ class Lockstep:
         self.peer.put_checkpoint_begin()
 
     def receive_checkpoint(self) -> None:
-        """The rest of a checkpoint is sent, with its device state; it is received, and nothing of it is in the guest yet."""
+        """The rest of a checkpoint is sent, with its device state; it is received, not answered, and nothing of it is in the guest."""
         self._note("the checkpoint is received")
         self.send_rest()
         if self.peer.sent_in_round or not self.peer.channels:
@@ -197,13 +203,25 @@ class Lockstep:
         if not self.peer.channels:
             self._owe_steps(Step.RELEASE)
         self._step_until(MAIN_CHANNEL, Step.CHECKPOINT_RECEIVED)
-        self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
-        # Whether the guest still runs is only certain once the flush is about to begin.
+        # Whether the guest still runs is only certain while the receiver waits at its next step.
         self._wait_for(MAIN_CHANNEL)
         self._compare_guest_running()
 
+    def answer(self) -> None:
+        """The primary is told that the checkpoint was received, and lets its output go."""
+        self._note("the checkpoint is answered")
+        self._step_until(MAIN_CHANNEL, Step.ANSWER)
+        self._checked(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
+        self._wait_for(MAIN_CHANNEL)
+
+    def is_answered(self) -> bool:
+        """Whether the checkpoint at hand was answered, and is not committed yet."""
+        return bool(self.machine.cells["is_promised"])
+
     def begin_flush(self) -> None:
-        """The flush of the checkpoint begins: the guest is stopped."""
+        """The checkpoint is answered, if it was not, and its flush begins: the guest is stopped."""
+        if not self.is_answered():
+            self.answer()
         self._step_until(MAIN_CHANNEL, Step.FLUSH_BEGIN)
         self._compare_guest_running()
 
@@ -381,10 +399,10 @@ class Lockstep:
             self._accept(event)
 
     def _release_freely(self, channel: str) -> None:
-        if channel != CONTROL or self.machine.phase is not Phase.FLUSHING:
+        if channel != CONTROL or not self.is_answered():
             self._release(channel)
             return
-        # Who takes over, or closes, waits for the flush.
+        # Who takes over, or closes, waits for the commit of what was answered.
         for event in self.gates.release_to_wait(channel):
             self._accept(event)
 

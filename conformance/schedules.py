@@ -224,6 +224,17 @@ def failover_when_received(run: Lockstep) -> None:
     run.failover()
 
 
+def failover_when_answered(run: Lockstep) -> None:
+    """The primary was told that the checkpoint is received, and has let its output go: failover waits for the commit."""
+    _enter_colo(run)
+    run.primary_writes(2, 3)
+    run.primary_writes(0, 0)
+    run.begin_checkpoint()
+    run.receive_checkpoint()
+    run.answer()
+    run.failover()
+
+
 def failover_in_a_flush(run: Lockstep) -> None:
     """A flush has begun: failover waits for its end, and leaves the whole checkpoint."""
     _enter_colo(run)
@@ -260,6 +271,7 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     main_channel_cut_in_precopy,
     main_channel_cut_in_checkpoint,
     failover_when_received,
+    failover_when_answered,
     failover_in_a_flush,
 )
 """Shortest ways to where receivers were wrong; the first is the smoke case."""

@@ -19,7 +19,7 @@ from colofd.impl.snapshot import Leases
 from colofd.impl.stream import MainStream
 from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step
-from colofd.spec.reasons import Reason
+from colofd.spec.reasons import Reason, Rejected
 
 TWO_THREADS_FROM: Final = 16 << 20
 """Bytes to flush from which on a second thread pays."""
@@ -91,9 +91,8 @@ class Secondary:
         device_state = self._device_state()
         self._change(Phase.RECEIVING, Phase.RECEIVED, Step.CHECKPOINT_RECEIVED)
         self._commits.validate(device_state)
-        self._send(ColoMessage.VMSTATE_RECEIVED)
         self._leases.wait_until_returned()
-        self._flush(device_state)
+        self._commit(device_state)
         self._send(ColoMessage.VMSTATE_LOADED)
 
     def _expect(self, message: ColoMessage) -> None:
@@ -129,17 +128,22 @@ class Secondary:
             self._barrier.require_settled(self._stream.offset)
             self._reception.enter(after, step, of=frozenset({before}))
 
-    def _flush(self, device_state: bytes) -> None:
-        """Copy the checkpoint to the guest, and run it. Once begun it ends, whatever happens to channels or hooks.
+    def _commit(self, device_state: bytes) -> None:
+        """Answer that the checkpoint is received, copy it to the guest, and run it.
 
-        Nobody else may run or stop the guest before it is done: on_commit sees the commit and nothing else.
+        The primary lets its output go when it reads the answer. So nothing goes back behind it: failover and close wait for the
+        lock of the guest, and no trouble with channels keeps the flush from its end. on_commit sees the commit and nothing else.
         """
-        self._tracer.gate(Step.FLUSH_BEGIN, MAIN_CHANNEL)
+        self._tracer.gate(Step.ANSWER, MAIN_CHANNEL)
         with self._guest.lock:
             with self._reception.lock:
-                if self._reception.phase is not Phase.RECEIVED:
-                    raise EndedError
+                self._require_received()
             written = self._guest.stop()
+            with self._reception.lock:
+                self._require_received()
+                self._tracer.emit(Step.ANSWER, MAIN_CHANNEL)
+            unheard = self._answer()
+            self._tracer.gate(Step.FLUSH_BEGIN, MAIN_CHANNEL)
             with self._reception.lock:
                 self._begin_flush(written)
             self._copy_dirty()
@@ -150,6 +154,22 @@ class Secondary:
                 self._leases.flush_is_done()
             self._commits.tell()
             self._guest.run()
+        if unheard is not None:
+            raise unheard
+
+    def _require_received(self) -> None:
+        """Raise EndedError if something has ended the checkpoint meanwhile. Hold the lock."""
+        self._reception.require_running()
+        if self._reception.phase is not Phase.RECEIVED:
+            raise EndedError
+
+    def _answer(self) -> Rejected | EndedError | None:
+        """Send VMSTATE_RECEIVED; return the error if the primary cannot be reached, for it may have heard it all the same."""
+        try:
+            self._stream.send(struct.pack(">I", ColoMessage.VMSTATE_RECEIVED))
+        except (Rejected, EndedError) as error:
+            return error
+        return None
 
     def _begin_flush(self, written: PageNumbers) -> None:
         maps = self._maps

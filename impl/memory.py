@@ -2,7 +2,6 @@
 
 import contextlib
 import mmap
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +10,7 @@ import numpy.typing as npt
 from colofd.impl.interface import Block
 
 LARGE = 32 << 20
-"""Bytes from which on huge pages are asked for, and the memory is populated beforehand if half of what is free suffices."""
-
-MADV_POPULATE_WRITE = 23
-"""include/uapi/asm-generic/mman-common.h; the mmap module does not name it."""
+"""Bytes from which on huge pages are asked for."""
 
 
 class Region:
@@ -30,12 +26,9 @@ class Region:
         size = pages * page_size
         self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if size >= LARGE:
-            # Older kernels know neither; first touch is then paid for page by page.
+            # Not populated beforehand: that takes as long as it saves, and pages that stay zero are never touched.
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_HUGEPAGE)
-            if size <= _free_memory() // 2:
-                with contextlib.suppress(OSError):
-                    self._map.madvise(MADV_POPULATE_WRITE)
         self.rows: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(pages, page_size)
         self.pages: npt.NDArray[np.void] = np.frombuffer(self._map, np.dtype((np.void, page_size)))
         self.address: int = self.rows.ctypes.data
@@ -48,10 +41,6 @@ class Region:
         except BufferError:
             return True
         return False
-
-
-def _free_memory() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
 
 
 class Layout:

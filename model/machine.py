@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from colofd.model.contents import Contents
-from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Rule, Some, Sort, Where
+from colofd.spec.both_sides import DeviceState
+from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Rule, Some, Sort, Spec, Where
 from colofd.spec.language.cells import Cell
 from colofd.spec.language.prose import prose
 from colofd.spec.protocol import SPEC
@@ -24,6 +25,9 @@ from colofd.spec.state import Channel, Page, Phase, Value
 
 Array = npt.NDArray[Any]
 Environment = Mapping[Parameter[Any], Array]
+
+DEVICE_STATES = 2
+"""Different device states of a finite machine."""
 
 MAIN_NUMBER = 0
 """Number of the main channel; multifd channel N has number N + 1."""
@@ -49,28 +53,43 @@ class Machine:
         deferred: the legal choice `deferred` of the receiver.
         page_size: bytes of a page.
         guest: what guest RAM holds before anything arrives; zeros if not given. Only with COLO may it be anything else.
+        spec: the specification to execute: the receive path, or both sides. Every device state can be loaded.
     """
 
     def __init__(
-        self, pages: int, channels: int, *, colo: bool, deferred: bool = False, page_size: int, guest: bytes | None = None
+        self,
+        pages: int,
+        channels: int,
+        *,
+        colo: bool,
+        deferred: bool = False,
+        page_size: int,
+        guest: bytes | None = None,
+        spec: Spec = SPEC,
     ) -> None:
+        self.spec = spec
         self.contents = Contents(page_size)
-        self.sizes: dict[Sort, int] = {Page: pages, Channel: channels + 1}
-        self.cells: dict[str, Array] = {cell.name: self._fresh(cell) for cell in SPEC.state.cells()}
+        self.sizes: dict[Sort, int] = {Page: pages, Channel: channels + 1, DeviceState: DEVICE_STATES}
+        self.cells: dict[str, Array] = {cell.name: self._fresh(cell) for cell in spec.state.cells()}
         self.steps = 0
         self._set("colo", colo)
         self._set("deferred", deferred)
         self.cells["unsent"][:] = True
+        if "is_loadable" in self.cells:
+            self.cells["is_loadable"][:] = True
         if guest is not None:
             chunks = (guest[at : at + page_size] for at in range(0, len(guest), page_size))
             self.cells["guest"][:] = self.cells["survivor"][:] = [self.contents.number(chunk) for chunk in chunks]
-        if not self._evaluate(SPEC.initial.formula, {}, 0):
+        if not self._evaluate(spec.initial.formula, {}, 0):
             raise ValueError("these are no initial values: without COLO, guest RAM must be zeros")
 
     def _fresh(self, cell: Cell) -> Array:
         # The first member of an enumeration, no, and zero are what the initial states want.
-        shape = tuple(self.sizes[sort] for sort in cell.key)
+        shape = tuple(self._size(sort) for sort in cell.key)
         return np.zeros(shape, np.bool_ if cell.to is bool else np.int64)
+
+    def _size(self, sort: Sort) -> int:
+        return len(sort) if issubclass(sort, Enum) else self.sizes[sort]
 
     def _set(self, name: str, value: object) -> None:
         self.cells[name][()] = value
@@ -88,7 +107,7 @@ class Machine:
         self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] = ()
     ) -> NotEnabled | None:
         """Return None if the rule is enabled now, for each of the pages alone, else the first guard that fails."""
-        rule = SPEC.rule(identifier)
+        rule = self.spec.rule(identifier)
         try:
             self._enabled(rule, _environment(rule, channel, pages, values), pages)
         except NotEnabled as refusal:
@@ -104,7 +123,7 @@ class Machine:
             pages: page numbers, for rules that have a page: one step each.
             values: numbers of contents, one for each page, for rules that have a value.
         """
-        rule = SPEC.rule(identifier)
+        rule = self.spec.rule(identifier)
         if not pages and any(parameter.sort is Page for parameter in rule.parameters):
             return
         if len(pages) > 1 and (not _is_pagewise(rule) or len(set(pages)) < len(pages)):
@@ -137,7 +156,7 @@ class Machine:
     def _write(
         self, cell: Cell, key: tuple[Expr[Any], ...], bound: tuple[Parameter[Any], ...], value: Expr[Any], environment: Environment
     ) -> tuple[Array, tuple[Array, ...], Array]:
-        everything = {parameter: np.arange(self.sizes[parameter.sort]) for parameter in bound}
+        everything = {parameter: np.arange(self._size(parameter.sort)) for parameter in bound}
         inner = {**environment, **everything}
         dimensions = _dimensions(inner)
         return (
@@ -148,7 +167,7 @@ class Machine:
 
     def violated(self) -> list[str]:
         """Return the ids of the clauses that do not hold now: always empty, if the spec is right."""
-        return [clause.id for clause in SPEC.clauses if not np.all(self._evaluate(clause.formula, {}, 0))]
+        return [clause.id for clause in self.spec.clauses if not np.all(self._evaluate(clause.formula, {}, 0))]
 
     def _evaluate(self, expression: Expr[Any], environment: Environment, dimensions: int) -> Array:  # noqa: C901  # one case a node
         """Return the value of an expression, with `dimensions` leading axes for the variables in the environment."""
@@ -176,7 +195,7 @@ class Machine:
             case Where(condition=condition, then=then, otherwise=otherwise):
                 return np.where(inner(condition), inner(then), inner(otherwise))
             case Every(variable=variable, body=body) | Some(variable=variable, body=body):
-                column = np.arange(self.sizes[variable.sort]).reshape(-1, *[1] * dimensions)
+                column = np.arange(self._size(variable.sort)).reshape(-1, *[1] * dimensions)
                 holds = self._evaluate(body, {**environment, variable: column}, dimensions + 1)
                 if holds.ndim <= dimensions:
                     return holds

@@ -7,10 +7,11 @@ What was sent is not in the events: the peer (a recording, or a generated schedu
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
+from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.state import Channel, Page, Phase
 
 
@@ -58,6 +59,22 @@ def channel_number(name: str) -> int:
     return MAIN_NUMBER if name == MAIN_CHANNEL else int(name.removeprefix("mfd")) + 1
 
 
+_PRIMARY_BEFORE: Final[Mapping[Step, str]] = {
+    Step.COMPLETE: "colo.precopy-sent",
+    Step.ENTER_COLO: "colo.precopy-sent",
+    Step.CHECKPOINT_BEGIN: "colo.request",
+    Step.CHECKPOINT_RECEIVED: "colo.checkpoint-sent",
+}
+"""What the primary must have done before a step of the secondary is possible."""
+
+_PRIMARY_AFTER: Final[Mapping[Step, str]] = {
+    Step.ENTER_COLO: "colo.start",
+    Step.CHECKPOINT_BEGIN: "colo.stop-primary",
+    Step.ANSWER: "colo.release-output",
+    Step.COMMIT: "colo.resume",
+}
+"""What the primary does next."""
+
 _PREPARES = (Step.PREPARE, Step.MAIN_PREPARE)
 
 
@@ -65,7 +82,8 @@ _PREPARES = (Step.PREPARE, Step.MAIN_PREPARE)
 class Acceptor:
     """Fires the rule of each event on a machine and compares what memory held afterwards.
 
-    `sent` holds, for each channel, what the peer sends and the receiver has not prepared yet.
+    `sent` holds, for each channel, what the peer sends and the receiver has not prepared yet. Where the machine executes both sides,
+    the primary takes its steps as soon as the secondary lets it.
     """
 
     machine: Machine
@@ -77,7 +95,9 @@ class Acceptor:
     def accept(self, event: TraceEvent) -> None:
         """Take one event; Refused if the spec does not allow it here, or if memory differs afterwards."""
         try:
+            self._primary_takes(_PRIMARY_BEFORE.get(event.step))
             self._take(event)
+            self._primary_takes(_PRIMARY_AFTER.get(event.step))
         except NotEnabled as refusal:
             raise Refused(self.accepted, event, str(refusal)) from refusal
         self.accepted += 1
@@ -91,6 +111,10 @@ class Acceptor:
                 self.primary_writes(self.sent[event.channel][0])
             self.accept(event)
 
+    def _primary_takes(self, step: str | None) -> None:
+        if step is not None and self.machine.spec is BOTH_SIDES:
+            self.machine.fire(step)
+
     def primary_writes(self, sent: Sent) -> None:
         """Let the primary's guest write what a packet carries."""
         self.machine.fire("guest.primary-write", pages=sent.pages, values=self.machine.numbers(sent.contents))
@@ -99,6 +123,9 @@ class Acceptor:
     def _take(self, event: TraceEvent) -> None:
         self._require_known(event)
         match event.step:
+            case Step.ANSWER if self.machine.spec is SPEC:
+                # The receive path alone has no answers.
+                return
             case Step.PREPARE | Step.MAIN_PREPARE:
                 self._prepare(event)
             case Step.ZERO_PAGE | Step.MAIN_ZERO_PAGE:

@@ -238,7 +238,7 @@ def checkpoint_received(s: BothSides) -> None:
     s.arriving_device = s.primary_device
 
 
-@layer.rule("checkpoint.answer", by=Actor.RECEIVER, source=f"{_INCOMING}; QEMU answers without validating")
+@layer.rule(Step.ANSWER, by=Actor.RECEIVER, source=f"{_INCOMING}; QEMU answers without validating")
 def checkpoint_answer(s: BothSides) -> None:
     """The device state can be loaded: VMSTATE_RECEIVED is sent. The checkpoint is restorable, and nothing goes back behind it."""
     s.when(s.phase == Phase.RECEIVED, ~s.is_promised, s.is_loadable[s.arriving_device])

@@ -214,6 +214,7 @@ class Step(StrEnum):
     GIVE_UP = "phase.give-up"
     CHECKPOINT_BEGIN = "checkpoint.begin"
     CHECKPOINT_RECEIVED = "checkpoint.received"
+    ANSWER = "checkpoint.answer"
     FLUSH_BEGIN = "checkpoint.flush-begin"
     FLUSH_PAGE = "checkpoint.flush-page"
     COMMIT = "checkpoint.commit"
