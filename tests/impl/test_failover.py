@@ -31,7 +31,7 @@ HELD_IN_A_CHECKPOINT: Final = [
     (Step.PARK, "mfd0"),
     (Step.RELEASE, "main"),
     (Step.CHECKPOINT_RECEIVED, "main"),
-    (Step.FLUSH_BEGIN, "main"),
+    (Step.ANSWER, "main"),
 ]
 
 
@@ -79,9 +79,9 @@ def test_failover_drops_a_checkpoint_that_is_not_committed(step: Step, channel: 
     assert guest.calls == ["run"]
 
 
-@pytest.mark.parametrize("step", [Step.FLUSH_PAGE, Step.COMMIT])
-def test_failover_waits_for_a_flush_that_has_begun(step: Step) -> None:
-    """Given a flush that is held, when failover comes, then it takes over only after the commit, which is whole."""
+@pytest.mark.parametrize("step", [Step.FLUSH_BEGIN, Step.FLUSH_PAGE, Step.COMMIT])
+def test_failover_waits_for_the_commit_of_what_was_answered(step: Step) -> None:
+    """Given a checkpoint that was answered, when failover comes, then it takes over only after the commit, which is whole."""
     hold, guest = Hold(step, "main"), Counter()
     with Destination(BLOCKS, 1, colo=True, guest=guest, gate=hold) as destination:
         source = Source(destination, 1)
@@ -92,7 +92,7 @@ def test_failover_waits_for_a_flush_that_has_begun(step: Step) -> None:
         hold.wait()
         caller = fail_over_in_background(destination)
         caller.join(0.05)
-        assert destination.phase is Phase.FLUSHING
+        assert destination.phase is (Phase.RECEIVED if step is Step.FLUSH_BEGIN else Phase.FLUSHING)
         assert guest.calls == ["run", "stop"]
         hold.go.set()
         caller.join(SECONDS)

@@ -1,6 +1,8 @@
 """Memory: what is trusted to be zero, what is copied, and what may not be asked for."""
 
+import mmap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,22 @@ from colofd.impl.payload import ZlibInflater, ZstdInflater
 from colofd.spec.constants import Compression, Step
 from colofd.spec.reasons import Reason, Rejected
 from tests.impl.source import BLOCK, BLOCKS, PAGE, SECONDS, Hold, Source, content
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+def test_memory_is_taken_when_it_is_written() -> None:
+    """Given a guest of 8 GiB, when a page at each end is written, then the process holds little more; and all that is written (control)."""
+    before = resident()
+    region = Region(2 << 20, PAGE)
+    region.rows[[0, -1]] = 1
+    assert resident() - before < 16 << 20
+    region.rows[: (64 << 20) // PAGE] = 1
+    assert resident() - before >= 60 << 20
+    assert not region.release()
 
 
 @pytest.mark.parametrize("two_threads", [False, True])

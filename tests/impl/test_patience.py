@@ -101,9 +101,9 @@ def test_connections_that_are_no_channel_are_refused(hellos: tuple[bytes, ...], 
 
 
 def test_a_lease_holds_a_flush_up() -> None:
-    """Given a snapshot, when a checkpoint is there, then the flush waits for the lease, and begins when it is given back."""
+    """Given a snapshot, when a checkpoint is there, then its answer waits for the lease, and comes when it is given back."""
     received = threading.Event()
-    hold = Hold(Step.FLUSH_BEGIN, "main")
+    hold = Hold(Step.ANSWER, "main")
 
     def trace(event: Event) -> None:
         if event.step is Step.CHECKPOINT_RECEIVED:
@@ -117,13 +117,12 @@ def test_a_lease_holds_a_flush_up() -> None:
         source.put("mfd0", source.pages("mfd0", {0: 7}))
         source.end_checkpoint()
         assert received.wait(SECONDS)
-        source.expect(ColoMessage.VMSTATE_RECEIVED)
         assert not hold.arrived.is_set()
         assert content(snapshot.block(BLOCK)) == LAST_COMMIT
         snapshot.release()
         hold.wait()
         hold.go.set()
-        source.expect(ColoMessage.VMSTATE_LOADED)
+        source.expect(ColoMessage.VMSTATE_RECEIVED, ColoMessage.VMSTATE_LOADED)
         assert snapshot.ended == "returned"
         with destination.snapshot() as later:
             assert (later.index, content(later.block(BLOCK))[0]) == (1, 7)
@@ -147,15 +146,21 @@ def test_a_lease_lapses() -> None:
 
 
 def test_a_lease_does_not_hold_up_failover() -> None:
-    """Given a flush that waits for a lease, when failover comes, then it does not wait, and the lease has ended."""
-    with Destination(BLOCKS, 1, colo=True) as destination:
+    """Given an answer that waits for a lease, when failover comes, then it does not wait, and the lease has ended."""
+    received = threading.Event()
+
+    def trace(event: Event) -> None:
+        if event.step is Step.CHECKPOINT_RECEIVED:
+            received.set()
+
+    with Destination(BLOCKS, 1, colo=True, trace=trace) as destination:
         source = Source(destination, 1)
         in_colo(source, PRECOPY)
         snapshot = destination.snapshot()
         source.begin_checkpoint()
         source.put("mfd0", source.pages("mfd0", {0: 7}))
         source.end_checkpoint()
-        source.expect(ColoMessage.VMSTATE_RECEIVED)
+        assert received.wait(SECONDS)
         destination.failover(SECONDS)
         assert snapshot.ended == "closed"
         assert content(destination.guest(BLOCK)) == LAST_COMMIT
