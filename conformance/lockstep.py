@@ -11,23 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from colofd.conformance.comparison import first_difference
 from colofd.conformance.gates import CONTROL, STALL_SECONDS, Gates, Stalled
 from colofd.conformance.peer import Peer, ScheduledGuest, UnexpectedReply, page_content
 from colofd.conformance.subjects import Factory, Options
-from colofd.model.contents import page_digest
 from colofd.model.machine import Machine
 from colofd.model.trace import Acceptor, Refused, TraceEvent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
 from colofd.spec.protocol import BOTH_SIDES
-from colofd.spec.state import At, Carried, Phase
+from colofd.spec.state import Phase
 
 T = TypeVar("T")
 
 _PAGES_ARRIVE = (Phase.PRECOPY, Phase.RECEIVING)
-_ENDED = (Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED, Phase.FAILED)
 _IN_COLO = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED)
 
 
@@ -425,32 +421,6 @@ class Lockstep:
         if self._is_closing and not cells["receivedmap_allocated"]:
             return
         seen = self.receiver.observe(has_cache=bool(cells["cache_allocated"]), has_maps=bool(cells["receivedmap_allocated"]))
-        is_guest_defined = not (self.options.is_mirror_deferred and self.machine.phase in (Phase.PRECOPY, Phase.FILLING))
-        if is_guest_defined:
-            self._compare_pages("guest", "isolation.guest", seen.guest)
-        if seen.cache is not None:
-            self._compare_pages("cache", "receive.clean-page-arrived", seen.cache)
-        if cells["receivedmap_allocated"]:
-            self._compare_map("received", "receive.untouched-buffer-zero", seen.received)
-            if self.options.colo and self.machine.phase not in _ENDED:
-                self._compare_map("peer_dirty", "mirror.dirty-covers", seen.peer_dirty)
-
-    def _defined_pages(self) -> npt.NDArray[np.bool_]:
-        """Return which pages hold something that is known: not those whose payload may be arriving (`receive.read-part`)."""
-        cells = self.machine.cells
-        is_arriving = (cells["packet"] == list(Carried).index(Carried.NORMAL)) & (cells["channel_at"] == list(At).index(At.BODY))[:, None]
-        defined: npt.NDArray[np.bool_] = ~is_arriving.any(axis=0)
-        return defined
-
-    def _compare_pages(self, cell: str, rule: str, image: bytes) -> None:
-        size = self.options.page_size
-        pages = np.flatnonzero(self._defined_pages()).tolist()
-        digests = [page_digest(image[page * size : (page + 1) * size]) for page in pages]
-        different = [page for page, want, have in zip(pages, self.machine.digests(cell, pages), digests, strict=True) if want != have]
-        if different:
-            raise self._violation(rule, f"{cell} differs from the model at pages {different}")
-
-    def _compare_map(self, cell: str, rule: str, seen: npt.NDArray[np.bool_]) -> None:
-        different = np.flatnonzero((self.machine.cells[cell] != seen) & self._defined_pages()).tolist()
-        if different:
-            raise self._violation(rule, f"{cell} differs from the model at pages {different}")
+        difference = first_difference(self.machine, seen, self.options)
+        if difference is not None:
+            raise self._violation(*difference)

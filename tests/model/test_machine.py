@@ -302,12 +302,11 @@ def rotate(s: World) -> None:
 
 
 @pytest.mark.parametrize(("text", "pages"), [(swap, (0, 2)), (swap, (1,)), (rotate, ())])
-def test_reads_mean_the_state_before(text: Callable[..., None], pages: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_mean_the_state_before(text: Callable[..., None], pages: tuple[int, ...]) -> None:
     """Given a rule that writes what it reads, when it is fired, then both values have changed places."""
     book = RuleBook(World)
     book.rule("swap", by=Actor.RECEIVER, source="file.c:function")(text)
-    monkeypatch.setattr(machine_module, "SPEC", Spec(World, SPEC.initial, tuple(book), SPEC.clauses))
-    machine = Machine(PAGES, CHANNELS, colo=True, page_size=PAGE)
+    machine = Machine(PAGES, CHANNELS, colo=True, page_size=PAGE, spec=Spec(World, SPEC.initial, tuple(book), SPEC.clauses))
     machine.cells["guest"][:], machine.cells["cache"][:] = 1, 2
     machine.fire("swap", pages=pages)
     changed = np.isin(np.arange(PAGES), pages or range(PAGES))
