@@ -440,9 +440,9 @@ _MODEL: Final = (
     ),
     _mutant(
         "guest RAM is not compared",
-        "conformance/lockstep.py",
-        '            self._compare_pages("guest", "isolation.guest", seen.guest)\n',
-        "            pass\n",
+        "conformance/comparison.py",
+        'found.append(_page_difference(machine, "guest", "isolation.guest", seen.guest))',
+        "pass",
         test="tests/conformance/test_lockstep.py::test_memory_that_changes_between_events_is_noticed[guest]",
     ),
 )
