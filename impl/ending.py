@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from colofd.impl.guest_control import GuestControl
-from colofd.impl.interface import Ownership
+from colofd.impl.interface import LONGEST, Ownership
 from colofd.impl.phases import BEFORE_COLO, CAN_LEAVE_COLO, Phase
 from colofd.impl.reception import Reception
 from colofd.impl.session import Session
@@ -29,7 +29,7 @@ class Ending:
 
     def fail_over(self, timeout: float) -> None:
         """See Destination.failover."""
-        until = time.monotonic() + timeout
+        until = time.monotonic() + min(timeout, LONGEST)
         with self._called(until):
             self._reception.tracer.gate(Step.TAKE_OVER, "")
             with self._guest_lock(until):
@@ -47,7 +47,7 @@ class Ending:
 
     def close(self, timeout: float) -> Ownership:
         """See Destination.close."""
-        until = time.monotonic() + timeout
+        until = time.monotonic() + min(timeout, LONGEST)
         with self._called(until):
             if self._reception.phase in CAN_LEAVE_COLO | {Phase.FLUSHING}:
                 self._reception.tracer.gate(Step.STOP, "")

@@ -12,6 +12,9 @@ from colofd.spec.reasons import Rejected
 
 MEBIBYTE = 1 << 20
 
+LONGEST = 1e6
+"""Seconds of the longest deadline, more than a week: the clocks of the system overflow at much more."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -35,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long to wait, in seconds."""
+    """How long to wait, in seconds: more than 0, and at most `LONGEST`. Raises ValueError for others."""
 
     connect: float = 30.0
     """For all channels to connect and say which they are, from the first one on."""
@@ -45,6 +48,11 @@ class Deadlines:
     """For the next checkpoint to be requested."""
     lease: float = 10.0
     """For snapshots to be given back when a flush wants to begin."""
+
+    def __post_init__(self) -> None:
+        for name, seconds in vars(self).items():
+            if not 0 < seconds <= LONGEST:
+                raise ValueError(f"the deadline {name} must be more than 0 and at most {LONGEST} seconds, not {seconds}")
 
 
 class Guest(Protocol):

@@ -9,8 +9,8 @@ import zstandard
 from colofd.spec.constants import Compression
 from colofd.spec.reasons import Reason, Rejected
 
-ZSTD_WINDOW = 1 << 27
-"""Bytes of the largest window that a peer may ask for: what the zstd library accepts without being told otherwise."""
+ZSTD_WINDOW = 1 << 25
+"""Bytes of the largest window that a peer may ask for, on each channel: level 20 does, the highest (migration/options.c)."""
 
 
 class Inflater(Protocol):

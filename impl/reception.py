@@ -192,7 +192,9 @@ class Reception:
 def _forget_frames(error: BaseException) -> None:
     """Empty the frames that an error came through, and those it was raised from: they hold views of memory to be freed."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:
+        seen.append(cause)
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     error.__traceback__ = None

@@ -6,6 +6,7 @@ Sockets stay blocking. SO_RCVTIMEO bounds a wait, for `settimeout` would make th
 import contextlib
 import ctypes
 import errno
+import math
 import socket
 import struct
 import time
@@ -52,8 +53,8 @@ class Activity:
 
 def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
     """Bound each read or write of a blocking socket: SO_RCVTIMEO, SO_SNDTIMEO. Zero is no bound."""
-    whole = int(seconds)
-    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((seconds - whole) * 1e6)))
+    # Rounded up, for less than a microsecond must not become no bound.
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(math.ceil(seconds * 1e6), 1_000_000)))
 
 
 class ChannelSocket:

@@ -1,5 +1,6 @@
 """A careless embedding program: hooks that exit, late calls, sockets and views in the wrong hands."""
 
+import math
 import socket
 import sys
 import threading
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from colofd.conformance import stream
-from colofd.impl import Commit, Destination, Event, Ownership
+from colofd.impl import Commit, Deadlines, Destination, Event, Ownership
 from colofd.impl.colo import copy_pages
 from colofd.impl.memory import Layout, Region
 from colofd.spec.constants import ColoMessage, Step
@@ -239,3 +240,21 @@ def test_an_error_of_the_peer_is_no_error_of_the_embedder() -> None:
             destination.wait(SECONDS)
         assert caught.value.reason is Reason.COLO_MESSAGE_UNEXPECTED
         source.close()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["connect", "progress", "idle", "lease"])
+def test_a_deadline_that_no_clock_can_tell_is_refused(name: str, seconds: float) -> None:
+    """Given a deadline of no or of infinite length, when it is made, then that is refused, before a thread could fail of it."""
+    with pytest.raises(ValueError, match=f"the deadline {name} must be"):
+        Deadlines(**{name: seconds})
+
+
+def test_a_failover_may_wait_for_ever() -> None:
+    """Given no bound in time, when failover and close are called, then they do their work as with one."""
+    destination = Destination(BLOCKS, 1, colo=True)
+    source = Source(destination, 1)
+    in_colo(source, PRECOPY)
+    destination.failover(math.inf)
+    assert destination.close(math.inf) == FREED
+    source.close()

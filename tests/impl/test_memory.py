@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 
 from colofd.conformance import stream
 from colofd.impl import Block, Destination, Event
@@ -91,6 +92,20 @@ def test_pages_are_numbered_over_all_blocks() -> None:
     pages = [(event.pages, event.zero_pages) for event in events if event.step is Step.MAIN_PREPARE]
     assert pages == [((4,), ()), ((), (2,))]
     assert all(len(event.digests) == 1 for event in events if event.step is Step.MAIN_MIRROR)
+
+
+@pytest.mark.parametrize(("window_log", "is_read"), [(25, True), (26, False)])
+def test_a_window_may_be_as_large_as_a_source_needs(window_log: int, is_read: bool) -> None:
+    """Given a frame that asks for a window, when it is as large as level 20 makes it, then it is read, and when larger, refused."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log, strategy=zstandard.STRATEGY_FAST)
+    stream_of_pages = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    payload = stream_of_pages.compress(b"\1" * PAGE) + stream_of_pages.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    if is_read:
+        assert bytes(ZstdInflater().inflate(memoryview(payload), PAGE)) == b"\1" * PAGE
+        return
+    with pytest.raises(Rejected) as caught:
+        ZstdInflater().inflate(memoryview(payload), PAGE)
+    assert caught.value.reason is Reason.PAYLOAD_CORRUPT
 
 
 @pytest.mark.parametrize("inflater", [ZlibInflater, ZstdInflater])
