@@ -3,16 +3,16 @@
 from typing import Any
 
 from colofd.conformance.decisions import CLAIMS
-from colofd.model.proof_obligations import AnyObligation, NumberObligation
+from colofd.model.proof_obligations import AnyObligation, NumberObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
 from colofd.model.smtlib import Writer
 from colofd.spec.language import Spec
-from colofd.spec.protocol import SPEC
+from colofd.spec.protocol import BOTH_SIDES, SPEC
 
 
 def obligations(spec: Spec) -> tuple[AnyObligation, ...]:
-    """Return all obligations of a specification, and those of the receiver's decisions."""
-    return (*obligations_of_spec(spec), *decision_obligations())
+    """Return all obligations of the receive path (or of a change of it), of both sides, and of the receiver's decisions."""
+    return (*obligations_of_spec(spec), *layer_obligations(BOTH_SIDES, SPEC), *decision_obligations())
 
 
 def decision_obligations() -> tuple[AnyObligation, ...]:

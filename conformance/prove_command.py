@@ -16,7 +16,7 @@ from colofd.model.proof import Verdict, structural_faults, verdicts
 from colofd.model.proof_obligations import Kind
 from colofd.model.smtlib_export import export
 from colofd.model.solver import Solver, SolverFailed, SolverName, solver
-from colofd.spec.protocol import SPEC, spec_sha256
+from colofd.spec.protocol import BOTH_SIDES, SPEC, spec_sha256
 
 CHOICES: Final = {"z3": (SolverName.Z3,), "cvc5": (SolverName.CVC5,), "both": (SolverName.Z3, SolverName.CVC5)}
 
@@ -61,7 +61,7 @@ def prove(choice: str, as_json: bool, folder: Path | None, controls: bool) -> No
     """
     try:
         if folder is not None:
-            export(SPEC, obligations(SPEC), folder)
+            export(BOTH_SIDES, obligations(SPEC), folder)
         proof = _prove([solver(name) for name in CHOICES[choice]], with_controls=controls)
     except SolverFailed as failed:
         click.echo(f"colofd: {failed}\nhint: `--solver z3` or `--solver cvc5` asks only one", err=True)
@@ -73,11 +73,11 @@ def prove(choice: str, as_json: bool, folder: Path | None, controls: bool) -> No
 def _prove(solvers: Sequence[Solver], *, with_controls: bool) -> Proof:
     begin = time.perf_counter()
     asked = obligations(SPEC)
-    answered = verdicts(SPEC, asked, solvers)
+    answered = verdicts(BOTH_SIDES, asked, solvers)
     with click.progressbar(answered, length=len(asked), label="proving", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = list(bar)
     controls = list(control_results(solvers)) if with_controls else []
-    return Proof(solvers, found, structural_faults(SPEC), time.perf_counter() - begin, controls)
+    return Proof(solvers, found, structural_faults(BOTH_SIDES), time.perf_counter() - begin, controls)
 
 
 def _counts(proof: Proof) -> dict[Kind, tuple[int, int]]:

@@ -87,6 +87,28 @@ def obligations(spec: Spec) -> tuple[Obligation, ...]:
     return (*_initiation(spec), *_consecution(spec), *_isolation(spec), *_ownership(spec), *_commit(spec), *_vacuity(spec))
 
 
+def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
+    """Return what a layer owes beside its base: its own clauses under every rule, and that each rule which it touches is possible.
+
+    What is proved of the base holds of the whole, for a layer only adds guards and writes only cells of its own (spec/language/layers.py).
+    """
+    known = {clause.id for clause in base.clauses}
+    own = tuple(clause for clause in whole.clauses if clause.id not in known)
+    initiation = (Obligation(f"initially {each.id}", Kind.INITIATION, (whole.initial.formula,), each.formula) for each in own)
+    consecution = (
+        Obligation(f"{rule.id} keeps {each.id}", Kind.CONSECUTION, _enabled(whole, rule), after(rule, each.formula))
+        for rule in whole.rules
+        for each in own
+    )
+    untouched = set(base.rules)
+    vacuity = (
+        Obligation(f"{rule.id} is possible with the layer", Kind.VACUITY, _enabled(whole, rule), _FALSE)
+        for rule in whole.rules
+        if rule not in untouched
+    )
+    return (*initiation, *consecution, *vacuity)
+
+
 def ghost_flows(spec: Spec, ghost: str = World.survivor.name) -> tuple[str, ...]:
     """Return the ids of the rules in which `ghost` decides anything but itself; there must be none."""
     return tuple(rule.id for rule in spec.rules if ghost in cells_read(*rule.guards, *_values_beside(rule, ghost)))
