@@ -91,25 +91,31 @@ class MultifdChannel:
 
     def _read(self, packet: Packet) -> None:
         self._tracer.gate(Step.READ_PAGE, self._name)
+        if self._inflater is None:
+            self._read_in_place(packet)
+        else:
+            self._read_compressed(packet, self._inflater)
+        self._tracer.emit(Step.READ_PAGE, self._name, packet.normal, NO_PAGES, self._buffer)
+
+    def _read_in_place(self, packet: Packet) -> None:
         # Before the first byte: a page that arrives in part is not fresh any more.
         self._maps.received[packet.normal] = True
-        if self._inflater is None:
-            read = self._socket.read_pages(packet.normal, self._buffer.address, self._page_size)
-        else:
-            read = self._socket.read_into(self._compressed[: packet.payload_size])
+        read = self._socket.read_pages(packet.normal, self._buffer.address, self._page_size)
         if read < packet.payload_size:
             self._tracer.emit(Step.READ_PART, self._name, packet.normal, NO_PAGES, self._buffer)
             raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
-        if self._inflater is not None:
-            self._scatter(packet, self._inflater)
-        self._tracer.emit(Step.READ_PAGE, self._name, packet.normal, NO_PAGES, self._buffer)
 
-    def _scatter(self, packet: Packet, stream: Inflater) -> None:
+    def _read_compressed(self, packet: Packet, stream: Inflater) -> None:
+        """Inflate the whole payload before any page of it is touched: what does not inflate has not arrived."""
+        read = self._socket.read_into(self._compressed[: packet.payload_size])
+        if read < packet.payload_size:
+            raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
         try:
             content = stream.inflate(self._compressed[: packet.payload_size], packet.normal.size * self._page_size)
         except Rejected as error:
             at = self._payload_offset(packet)
             raise Rejected(error.reason, channel=self._name, offset=at, read=error.read, expected=error.expected) from error
+        self._maps.received[packet.normal] = True
         self._buffer.pages[packet.normal] = np.frombuffer(content, self._buffer.pages.dtype)
 
     def _payload_offset(self, packet: Packet) -> int:

@@ -203,8 +203,8 @@ _LATCH: Final = (
     _mutant(
         "a page counts as received only when it is complete",
         "impl/channel.py",
-        "        self._maps.received[packet.normal] = True\n",
-        "",
+        "        self._maps.received[packet.normal] = True\n        read = self._socket.read_pages",
+        "        read = self._socket.read_pages",
         rule="receive.untouched-buffer-zero",
     ),
 )

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colofd.conformance.lockstep import Violation
+from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.peer import Peer, UnexpectedReply
 from colofd.conformance.schedules import Directed, closed_between_checkpoints, failover_when_received, main_channel_pages, run_directed
 from colofd.conformance.subjects import BuiltIn, Factory, Observed, Options
-from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, Step
 from tests.conformance.fakes import FailsOver, Keeps, Said, dying_after, saying, showing, wrong_digests
 
 STALL_SECONDS = 2.0
@@ -162,3 +162,17 @@ def test_nothing_is_left_running() -> None:
     for thread in left:
         thread.join(STALL_SECONDS)
     assert not [thread for thread in left if thread.is_alive()]
+
+
+@pytest.mark.parametrize("compression", [Compression.ZLIB, Compression.ZSTD])
+def test_a_payload_that_does_not_inflate_has_not_arrived(compression: Compression) -> None:
+    """Given a compressed packet whose end is damaged, when it is read, then no page of it counts as received, for receiver and model."""
+    run = Lockstep(BuiltIn, Options(compression=compression))
+    run.primary_writes(5, 1)
+    sent = run.peer.take([5])
+    run.acceptor.sent["mfd0"].append(sent)
+    packet = run.peer.packet("mfd0", sent)
+    run.peer.put("mfd0", packet[:-64] + b"\xff" * 64)
+    run._run_freely(lambda: len(run.exited) == len(run.owed), None)
+    assert not run.machine.cells["received"][5]
+    run.close()

@@ -10,7 +10,7 @@ from colofd.conformance.drawn import run_drawn
 from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Directed, Tally, run_directed, run_shape
 from colofd.conformance.subjects import BuiltIn, Options
-from colofd.spec.constants import MAIN_CHANNEL, Step
+from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
 from colofd.spec.state import Phase
 from tests.conformance.fakes import Said, recording, wrong_digests
 
@@ -112,7 +112,11 @@ def test_every_directed_schedule_has_a_way() -> None:
 def test_a_directed_schedule_goes_where_it_says(schedule: Directed, options: Options) -> None:
     """Given a directed schedule, when it runs, then the micro-steps that it is about are taken, in their order."""
     events = events_of(schedule, options)
-    assert goes(WAYS[schedule], events), [(event.step, event.channel) for event in events]
+    way = WAYS[schedule]
+    if options.compression is not Compression.NONE:
+        # A compressed payload touches no page before all of it is here.
+        way = tuple(said for said in way if said[0] is not Step.READ_PART)
+    assert goes(way, events), [(event.step, event.channel) for event in events]
 
 
 def test_a_way_that_is_not_gone_is_noticed() -> None:
