@@ -12,7 +12,7 @@ from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.peer import Peer, UnexpectedReply
 from colofd.conformance.schedules import Directed, closed_between_checkpoints, failover_when_received, main_channel_pages, run_directed
 from colofd.conformance.subjects import BuiltIn, Factory, Observed, Options
-from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, Step
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, Step, packet_size
 from tests.conformance.fakes import FailsOver, Keeps, Said, dying_after, saying, showing, wrong_digests
 
 STALL_SECONDS = 2.0
@@ -166,13 +166,14 @@ def test_nothing_is_left_running() -> None:
 
 @pytest.mark.parametrize("compression", [Compression.ZLIB, Compression.ZSTD])
 def test_a_payload_that_does_not_inflate_has_not_arrived(compression: Compression) -> None:
-    """Given a compressed packet whose end is damaged, when it is read, then no page of it counts as received, for receiver and model."""
+    """Given a compressed packet whose payload is damaged, when it is read, then no page of it counts as received, for receiver and model."""
     run = Lockstep(BuiltIn, Options(compression=compression))
     run.primary_writes(5, 1)
     sent = run.peer.take([5])
     run.acceptor.sent["mfd0"].append(sent)
     packet = run.peer.packet("mfd0", sent)
-    run.peer.put("mfd0", packet[:-64] + b"\xff" * 64)
+    header = packet_size(run.options.page_size)
+    run.peer.put("mfd0", packet[:header] + b"\xff" * 16 + packet[header + 16 :])
     run._run_freely(lambda: len(run.exited) == len(run.owed), None)
     assert not run.machine.cells["received"][5]
     run.close()
