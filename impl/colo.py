@@ -1,5 +1,6 @@
 """The secondary's side of COLO: checkpoints, one after the other (migration/colo.c:colo_process_incoming_thread)."""
 
+import socket
 import struct
 import threading
 from typing import Final
@@ -166,7 +167,8 @@ class Secondary:
     def _answer(self) -> Rejected | EndedError | None:
         """Send VMSTATE_RECEIVED; return the error if the primary cannot be reached, for it may have heard it all the same."""
         try:
-            self._stream.send(struct.pack(">I", ColoMessage.VMSTATE_RECEIVED))
+            # Failover waits for what follows, so this may not wait: there is always room for a primary that reads.
+            self._stream.send(struct.pack(">I", ColoMessage.VMSTATE_RECEIVED), socket.MSG_DONTWAIT)
         except (Rejected, EndedError) as error:
             return error
         return None

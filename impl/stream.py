@@ -107,10 +107,10 @@ class MainStream:
         except OSError:
             return False
 
-    def send(self, message: bytes) -> None:
-        """Send a reply. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
+    def send(self, message: bytes, flags: int = 0) -> None:
+        """Pass a reply to send(2), with its flags. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
         try:
-            self._socket.sendall(message)
+            self._socket.sendall(message, flags)
         except BlockingIOError as error:
             raise self.rejected(Reason.DEADLINE, self.offset, "a peer that reads no reply", "the reply read") from error
         except OSError as error:

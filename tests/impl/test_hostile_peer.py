@@ -1,16 +1,18 @@
 """A hostile peer: connections nobody needs, and descriptions made to cost time, memory or an exception."""
 
+import contextlib
 import json
 import socket
+import time
 from typing import Final
 
 import pytest
 
 from colofd.conformance import stream
 from colofd.impl import Deadlines, Destination, Phase
-from colofd.spec.constants import ColoMessage, SectionType
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step
 from colofd.spec.reasons import Reason, Rejected
-from tests.impl.source import BLOCKS, PAGE, SECONDS, Source, in_colo, receive_threads
+from tests.impl.source import BLOCK, BLOCKS, PAGE, SECONDS, Hold, Source, content, in_colo, receive_threads
 
 PRECOPY: Final = {0: 1}
 SHORT: Final = 0.3
@@ -115,4 +117,27 @@ def test_a_channel_that_ends_while_it_is_needed_is_named_with_its_offset() -> No
             destination.wait(SECONDS)
         error = caught.value
         assert (error.reason, error.channel, error.offset) == (Reason.CHANNEL_LOST, "mfd0", 64 + 1344)
+        source.close()
+
+
+def test_a_primary_that_reads_no_answer_does_not_hold_up_failover() -> None:
+    """Given a primary that leaves all replies unread until no more fit, when failover comes at the answer, then it need not wait for it."""
+    hold = Hold(Step.ANSWER, MAIN_CHANNEL)
+    with Destination(BLOCKS, 1, colo=True, deadlines=Deadlines(progress=SECONDS), gate=hold) as destination:
+        source = Source(destination, 1)
+        in_colo(source, PRECOPY)
+        source.begin_checkpoint()
+        source.put("mfd0", source.pages("mfd0", {0: 7}))
+        source.end_checkpoint()
+        hold.wait()
+        replies = destination._reception.sockets[MAIN_CHANNEL].socket
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                replies.send(b"\0", socket.MSG_DONTWAIT)
+        hold.go.set()
+        destination.wait_checkpoint(1, SECONDS / 2)
+        since = time.monotonic()
+        destination.failover(SECONDS)
+        assert time.monotonic() - since < SECONDS / 2
+        assert content(destination.guest(BLOCK))[0] == 7
         source.close()
