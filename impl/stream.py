@@ -108,7 +108,7 @@ class MainStream:
             return False
 
     def send(self, message: bytes, flags: int = 0) -> None:
-        """Pass a reply to send(2), with its flags. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
+        """Write a reply; `flags` are those of the system call. Raises Rejected (CHANNEL_LOST, DEADLINE), or EndedError."""
         try:
             self._socket.sendall(message, flags)
         except BlockingIOError as error:
