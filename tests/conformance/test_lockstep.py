@@ -166,7 +166,7 @@ def test_nothing_is_left_running() -> None:
 
 @pytest.mark.parametrize("compression", [Compression.ZLIB, Compression.ZSTD])
 def test_a_payload_that_does_not_inflate_has_not_arrived(compression: Compression) -> None:
-    """Given a compressed packet whose payload is damaged, when it is read, then no page of it counts as received, for receiver and model."""
+    """Given a compressed packet with a damaged payload, when it is read, then no page of it counts as received, for receiver and model."""
     run = Lockstep(BuiltIn, Options(compression=compression))
     run.primary_writes(5, 1)
     sent = run.peer.take([5])
