@@ -51,7 +51,7 @@ class UnknownName(click.ClickException):
 def explore(
     part: str, channels: int, pages: int, values: int, until: str | None, control: str | None, symmetry: bool, as_json: bool
 ) -> None:
-    """Visit every reachable state of a small instance of the specification, and check every clause in each.
+    """Visit every reachable state of a small instance of the receive path, and check every clause in each.
 
     States that differ only in the order of pages or channels are visited once and counted as often as they are; a run is searched
     without that.
@@ -88,7 +88,8 @@ def _instance(spec: Spec, part: str, sizes: Sizes) -> Instance:
 
 def _nearest(what: str, name: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    return f"there is no {what} {name!r}; did you mean {' or '.join(map(repr, near or names))}?"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
+    return f"there is no {what} {name!r}; {hint}"
 
 
 def _free_memory() -> int:

@@ -61,13 +61,20 @@ def prove(choice: str, as_json: bool, folder: Path | None, controls: bool) -> No
     """
     try:
         if folder is not None:
-            export(BOTH_SIDES, obligations(SPEC), folder)
+            _export(folder)
         proof = _prove([solver(name) for name in CHOICES[choice]], with_controls=controls)
     except SolverFailed as failed:
         click.echo(f"colofd: {failed}\nhint: `--solver z3` or `--solver cvc5` asks only one", err=True)
         sys.exit(2)
     click.echo(json.dumps(_json(proof), indent=2) if as_json else _text(proof))
     sys.exit(0 if proof.holds else 1)
+
+
+def _export(folder: Path) -> None:
+    try:
+        export(BOTH_SIDES, obligations(SPEC), folder)
+    except FileExistsError as error:
+        raise click.BadParameter(f"{error}; name a new or an empty folder", param_hint="--export") from error
 
 
 def _prove(solvers: Sequence[Solver], *, with_controls: bool) -> Proof:

@@ -22,8 +22,9 @@ READINGS: Final = ("impl", "model")
 def replay(capture: str, on: str, as_json: bool) -> None:
     """Play a recorded migration and compare RAM with what its source had.
 
-    DIR is the folder of a capture, or the name of a shipped one. RAM is compared at every checkpoint, or at the end if the migration is
-    not COLO; the replies of impl are compared byte for byte; RAM blocks without a recorded digest are compared between the receivers.
+    DIR is the name of a shipped capture, or the folder of one: meta.json, events.json.xz and the bytes of each channel, NAME.fwd.xz to the
+    destination and NAME.rev.xz back. RAM is compared at every checkpoint, or at the end if the migration is not COLO; the replies of impl
+    are compared byte for byte; RAM blocks without a recorded digest are compared between the receivers.
 
     Exit codes: 0 all is equal, 1 something differs or was refused, 2 it could not be run.
     """

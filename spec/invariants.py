@@ -37,7 +37,7 @@ def _landed(s: World, channel: Expr[Channel], page: Expr[Page]) -> Expr[Value]:
 initial_states = ClauseBook(World)
 
 
-@initial_states.clause("initial", source="migration/migration.c:migration_incoming_state_new; fresh anonymous memory is zero")
+@initial_states.clause("initial", source="migration/migration.c:migration_object_init; fresh anonymous memory is zero")
 def initial(s: World) -> Expr[bool]:
     """Nothing runs, nothing has arrived, everything must be sent. The receive buffer is fresh zeros; with COLO the guest is anything."""
     is_fresh = every(Page)(lambda p: s.unsent[p] & ~s.sent[p] & ~s.received[p] & ~s.peer_dirty[p] & ~s.own_dirty[p])
@@ -49,7 +49,7 @@ def initial(s: World) -> Expr[bool]:
 # What is claimed.
 
 
-@clauses.clause("isolation.guest", source="docs/COLO-FT.txt; colo.c: all or nothing")
+@clauses.clause("isolation.guest", source="docs/system/qemu-colo.rst, formerly docs/COLO-FT.txt; colo.c: all or nothing")
 def guest_is_isolated(s: World) -> Expr[bool]:
     """Isolation: in COLO, after failover and after the end, the guest is the last commit plus its own writes, and nothing else."""
     phases = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED)

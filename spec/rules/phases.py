@@ -82,7 +82,10 @@ def checkpoint_received(s: World) -> None:
 
 @rules.rule(Step.FLUSH_BEGIN, by=Actor.RECEIVER, source="migration/ram.c:colo_flush_ram_cache")
 def flush_begin(s: World) -> None:
-    """The point of no return: the guest is stopped and its own dirty log joins the dirty bitmap."""
+    """The point of no return: the guest is stopped and its own dirty log joins the dirty bitmap.
+
+    QEMU stops the guest when the checkpoint is requested already; here it may run until now, which covers both.
+    """
     s.when(s.phase == Phase.RECEIVED)
     s.phase = Phase.FLUSHING
     s.guest_running = False

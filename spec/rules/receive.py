@@ -28,7 +28,10 @@ def latch(s: World, channel: Expr[Channel]) -> None:
 
 
 def land(s: World, channel: Expr[Channel], page: Expr[Page], value: Expr[Value]) -> None:
-    """Put a page into the receive buffer of its channel, and note that it has arrived."""
+    """Put a page into the receive buffer of its channel, and note that it has arrived.
+
+    QEMU's main channel notes it in precopy only, which comes to the same: every page has arrived before COLO begins.
+    """
     in_guest = lands_in_guest(s, channel)
     s.guest[page] = where(in_guest, value, s.guest[page])
     s.cache[page] = where(in_guest, s.cache[page], value)
@@ -128,6 +131,7 @@ def release(s: World) -> None:
     """A round ends: every multifd channel is parked, the main channel is between records, and all go on.
 
     It happens at MULTIFD_FLUSH or, where there is no multifd channel, at the end of a section.
+    QEMU's older way, multifd-flush-after-each-section, where the end of a section releases multifd channels too, is left out.
     """
     s.when(is_receiving(s), every(Channel)(lambda c: is_multifd(c) >> (s.channel_at[c] == At.PARKED)))
     s.when(every(Channel)(lambda c: is_multifd(c) | (s.channel_at[c] == At.READY) & carries_nothing(s, c)))

@@ -68,10 +68,11 @@ def test_the_exit_code_of_a_run(arguments: list[str], exit_code: int, length: in
         (["--slice", "cor"], "did you mean 'core'?"),
         (["--until", "checkpoint.begins"], "did you mean 'checkpoint.begin'"),
         (["--control", "mirror decided"], "did you mean 'mirror decided again'"),
+        (["--slice", "###"], "there are: core,"),
     ],
 )
 def test_an_unknown_name_lists_the_nearest(arguments: list[str], hint: str) -> None:
-    """Given a name that stands for nothing, then the exit code is 2 and the nearest names are listed."""
+    """Given a name that stands for nothing, then the exit code is 2 and the nearest names are listed, or all if none is near."""
     done = run(*SMALL, *arguments)
     assert done.exit_code == 2
     assert hint in done.stderr
