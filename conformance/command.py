@@ -5,6 +5,7 @@ Exit codes of all commands: 0 it holds, 1 something was found, 2 it could not be
 
 import importlib
 import sys
+import traceback
 from typing import Final
 
 import click
@@ -44,7 +45,7 @@ def colofd() -> None:
 
 
 def main() -> None:
-    """Run the command line; an input that a command did not expect to be bad ends with a message and exit code 2."""
+    """Run the command line; an input that a command did not expect to be bad, and a defect of ours, end with a message and exit code 2."""
     try:
         colofd(prog_name="colofd")
     except Rejected as rejected:
@@ -53,6 +54,9 @@ def main() -> None:
         _fail(str(error), "`colofd replay --help` says what a capture is")
     except OSError as error:
         _fail(str(error), "check that the path exists and can be read")
+    except Exception:  # noqa: BLE001  # whatever it is, it must not end with 1, which says that something was found
+        traceback.print_exc()
+        _fail("this is a defect of colofd: nothing was found out", "report the lines above, with the command and its input")
 
 
 def _fail(what: str, hint: str) -> None:

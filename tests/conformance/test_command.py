@@ -66,12 +66,13 @@ def test_no_such_capture_ends_with_2(monkeypatch: pytest.MonkeyPatch, capsys: py
         (Rejected(Reason.STREAM_MAGIC, channel="main", offset=0), "stream-magic on main at byte 0"),
         (CaptureError("not a capture"), "not a capture"),
         (FileNotFoundError(2, "No such file or directory", "there"), "No such file or directory: 'there'"),
+        (ZeroDivisionError("by mistake"), "ZeroDivisionError: by mistake"),
     ],
 )
 def test_an_error_that_no_command_expects_ends_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
 ) -> None:
-    """Given an input that a command did not expect to be bad, then it ends with 2, says what was wrong and what to do next."""
+    """Given an input that a command did not expect to be bad, or a defect, then it ends with 2, says what was wrong and what to do next."""
 
     def fail() -> None:
         raise error
