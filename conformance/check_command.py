@@ -129,7 +129,8 @@ def _is_about_wire(identifier: str) -> bool:
 def _wire_checks(report: CheckReport) -> str:
     """Return one line about all wire checks: with each on a line of its own nobody would see the others."""
     wire = {identifier: ruling for identifier, ruling in report.rules.items() if _is_about_wire(identifier)}
-    return f"  {len(wire)} wire checks: {_counted(wire)}"
+    skipped = [f"{identifier} ({ruling.why})" for identifier, ruling in wire.items() if ruling.outcome is Outcome.SKIPPED]
+    return "\n    skipped: ".join([f"  {len(wire)} wire checks: {_counted(wire)}", *skipped])
 
 
 def _counted(rules: Mapping[str, Ruling]) -> str:
@@ -138,9 +139,9 @@ def _counted(rules: Mapping[str, Ruling]) -> str:
 
 
 def _outcome(ruling: Ruling) -> str:
-    taken = ruling.evidence.get("taken")
     if ruling.outcome is Outcome.HOLDS:
-        return f"holds    {taken} times" if taken else "holds"
+        taken, states = ruling.evidence.get("taken"), ruling.evidence.get("states")
+        return f"holds    {f'{taken} times' if taken else f'in {states} states'}"
     return f"{ruling.outcome}  {ruling.why}"
 
 

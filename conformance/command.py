@@ -47,7 +47,13 @@ def colofd() -> None:
 def main() -> None:
     """Run the command line; an input that a command did not expect to be bad, and a defect of ours, end with a message and exit code 2."""
     try:
-        colofd(prog_name="colofd")
+        sys.exit(colofd.main(prog_name="colofd", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        # Not 1, which says that something was found.
+        sys.exit(130)
     except Rejected as rejected:
         _fail(f"the input was refused before anything could be compared: {rejected}", "`colofd decode` shows the bytes up to there")
     except CaptureError as error:

@@ -6,7 +6,7 @@ dirty bitmap must be what the model says, wherever the rules define them.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -54,8 +54,11 @@ class Reached:
 class Lockstep:
     """One receiver, one model, one peer."""
 
-    def __init__(self, factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(self, factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS, *, is_watched: bool = False) -> None:
+        """Make receiver, model and peer, and connect them; `is_watched`: every clause is checked after every micro-step."""
         self.options = options
+        self.is_watched = is_watched
+        self.exercised: Counter[str] = Counter()
         self.moves: list[str] = [f"options {options}"]
         self.reached = Reached()
         self.peer = Peer(options)
@@ -78,6 +81,7 @@ class Lockstep:
         self._is_closed = False
         self.receiver = factory(options, self.guest, self.gates.trace, self.gates.gate)
         try:
+            self._check_clauses()
             self._connect()
         except BaseException:
             self.abandon()
@@ -347,6 +351,8 @@ class Lockstep:
         for event in events:
             self._accept(event)
         self._compare()
+        if self.is_watched:
+            self._check_clauses()
         return events
 
     def _accept(self, event: TraceEvent) -> None:
@@ -404,6 +410,8 @@ class Lockstep:
 
     def _check_clauses(self) -> None:
         violated = self.machine.violated()
+        if self.is_watched:
+            self.exercised.update(self.machine.exercised())
         if violated:
             raise self._violation(violated[0], f"the model's own state violates {', '.join(violated)}")
 

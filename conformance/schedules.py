@@ -30,8 +30,9 @@ class Tally:
         self.checkpoints += run.reached.checkpoints
         self.failovers += run.reached.is_taken_over
         self.micro_steps += run.reached.micro_steps
-        for step, count in run.acceptor.fired.items():
-            fired[step] = fired.get(step, 0) + count
+        for counted in (run.acceptor.fired, run.exercised):
+            for identifier, count in counted.items():
+                fired[identifier] = fired.get(identifier, 0) + count
 
 
 def _enter_colo(run: Lockstep, pages: Sequence[int] = (0, 1, 2)) -> None:
@@ -284,9 +285,14 @@ VARIANTS: Final = (
 )
 
 
-def run_directed(factory: Factory, schedule: Directed, options: Options, stall_seconds: float = STALL_SECONDS) -> Lockstep:
-    """Run one directed schedule to its end; Violation if the receiver is wrong, or stalls for so many seconds."""
-    run = Lockstep(factory, options, stall_seconds)
+def run_directed(
+    factory: Factory, schedule: Directed, options: Options, stall_seconds: float = STALL_SECONDS, *, is_watched: bool = False
+) -> Lockstep:
+    """Run one directed schedule to its end; Violation if the receiver is wrong, or stalls for so many seconds.
+
+    `is_watched`: every clause is checked after every micro-step, and it is counted where it says something.
+    """
+    run = Lockstep(factory, options, stall_seconds, is_watched=is_watched)
     try:
         schedule(run)
         run.close()
@@ -322,4 +328,4 @@ SHAPES: Final = (
 
 def run_shape(factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS) -> Lockstep:
     """Run the plain schedule on another set-up; Violation if the receiver is wrong, or stalls for so many seconds."""
-    return run_directed(factory, _plain_precopy, options, stall_seconds)
+    return run_directed(factory, _plain_precopy, options, stall_seconds, is_watched=True)

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from colofd.model.contents import Contents
+from colofd.model.premises import premise
 from colofd.spec.both_sides import DeviceState
-from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Rule, Some, Sort, Spec, Where
+from colofd.spec.language import And, Clause, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Rule, Some, Sort, Spec, Where
 from colofd.spec.language.cells import Cell
 from colofd.spec.language.prose import prose
 from colofd.spec.protocol import SPEC
@@ -165,6 +166,10 @@ class Machine:
             self._evaluate(value, inner, dimensions),
         )
 
+    def exercised(self) -> list[str]:
+        """Return the ids of the clauses that say something about this state: see `premise`."""
+        return [clause.id for clause in self.spec.clauses if np.all(self._evaluate(_premise(clause), {}, 0))]
+
     def violated(self) -> list[str]:
         """Return the ids of the clauses that do not hold now: always empty, if the spec is right."""
         return [clause.id for clause in self.spec.clauses if not np.all(self._evaluate(clause.formula, {}, 0))]
@@ -217,6 +222,11 @@ class Machine:
         if None in pages:
             raise ValueError(f"page {first + pages.index(None)} of {cell} is known by its digest only")
         return b"".join(page for page in pages if page is not None)
+
+
+@cache
+def _premise(clause: Clause) -> Expr[bool]:
+    return premise(clause.formula)
 
 
 @cache

@@ -295,7 +295,7 @@ def initial(s: BothSides) -> Expr[bool]:
     return (s.primary_at == PrimaryAt.PRECOPY) & no_message & ~s.is_promised & ~s.is_ahead & ~s.has_committed
 
 
-@clauses.clause("isolation.device", source="docs/system/qemu-colo.rst, formerly docs/COLO-FT.txt; colo.c: all or nothing")
+@clauses.clause("isolation.device", source="all or nothing: the thread of the series (Peter Xu), 2026-01-21; docs/system/qemu-colo.rst")
 def device_is_isolated(s: BothSides) -> Expr[bool]:
     """All or nothing: where guest RAM is the last commit plus its own writes, the device state is that of the same commit."""
     phases = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED)

@@ -49,7 +49,7 @@ def initial(s: World) -> Expr[bool]:
 # What is claimed.
 
 
-@clauses.clause("isolation.guest", source="docs/system/qemu-colo.rst, formerly docs/COLO-FT.txt; colo.c: all or nothing")
+@clauses.clause("isolation.guest", source="all or nothing: the thread of the series (Peter Xu), 2026-01-21; docs/system/qemu-colo.rst")
 def guest_is_isolated(s: World) -> Expr[bool]:
     """Isolation: in COLO, after failover and after the end, the guest is the last commit plus its own writes, and nothing else."""
     phases = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED)
