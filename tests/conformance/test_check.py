@@ -83,9 +83,9 @@ def test_the_report_of_the_built_in_receiver(run: Run) -> None:
     assert report.keys() == KEYS
     assert (report["subject"], report["seed"], report["spec_sha256"]) == ("impl", 7, spec_sha256())
     assert report["rerun"] == "colofd check impl --profile quick --seed 7"
-    assert report["schedules"] == report["rules"]["isolation.guest"]["evidence"]["schedules"] > 10
+    assert report["schedules"] > 10
     assert 0 < report["conclusive_schedules"] <= report["schedules"]
-    assert report["micro_steps"] > report["rules"]["isolation.guest"]["evidence"]["micro_steps"] > 0
+    assert report["micro_steps"] > report["rules"]["isolation.guest"]["evidence"]["states"] > 10
     (capture,) = report["captures"]
     assert capture == {"name": CAPTURE, "digests_checked": 2, "micro_steps": capture["micro_steps"], "ok": True, "why": ""}
 
