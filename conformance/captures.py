@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from colofd.model.decode import Context
 from colofd.spec.constants import MAIN_CHANNEL, Compression, channel_name
 
 SHIPPED: Final = Path(__file__).parent / "captures"
@@ -83,6 +84,17 @@ class Capture:
     """In COLO: one for each recorded digest, beginning with index 0. Empty otherwise."""
     final_sha256: str | None
     """Digest of the source's RAM block at the end of a migration without COLO."""
+
+    @property
+    def context(self) -> Context:
+        """What a decoder of its channels has to know, RAM blocks apart: those are in the main channel."""
+        return Context(
+            page_size=self.page_size,
+            channels=self.channels,
+            compression=self.compression,
+            capabilities=self.capabilities,
+            colo=self.colo,
+        )
 
 
 class _File(msgspec.Struct, frozen=True):

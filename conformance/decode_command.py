@@ -157,17 +157,10 @@ def _decode_part(part: _Part, report: _Report) -> Rejected | None:
 
 def _capture_parts(capture: captures.Capture) -> Iterator[_Part]:
     """Yield the channels of a capture; the main channel first, since it lists the blocks that the others name."""
-    context = Context(
-        page_size=capture.page_size,
-        channels=capture.channels,
-        compression=capture.compression,
-        capabilities=capture.capabilities,
-        colo=capture.colo,
-    )
     blocks: dict[str, int] = {}
     main = capture.streams[MAIN_CHANNEL]
-    yield _Part(MAIN_CHANNEL, main, _noting_blocks(decode_main(main, context), blocks))
-    context = replace(context, blocks=blocks)
+    yield _Part(MAIN_CHANNEL, main, _noting_blocks(decode_main(main, capture.context), blocks))
+    context = replace(capture.context, blocks=blocks)
     for channel, data in capture.streams.items():
         if channel != MAIN_CHANNEL:
             yield _Part(channel, data, decode_multifd(data, context))

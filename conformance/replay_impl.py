@@ -11,7 +11,7 @@ from colofd.conformance.captures import Capture
 from colofd.conformance.replay import Digests, Reading
 from colofd.conformance.replay_player import Player
 from colofd.impl import Block, Destination, Event
-from colofd.model.decode import Context, blocks_of
+from colofd.model.decode import blocks_of
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.reasons import Reason, Rejected
 
@@ -55,15 +55,8 @@ def read(capture: Capture, trace: Callable[[Event], None] | None = None) -> Read
 
 def _blocks(capture: Capture) -> list[Block]:
     """Return the RAM blocks that the source lists; if its main channel is bad before that, the one whose digests were recorded."""
-    context = Context(
-        page_size=capture.page_size,
-        channels=capture.channels,
-        compression=capture.compression,
-        capabilities=capture.capabilities,
-        colo=capture.colo,
-    )
     try:
-        return [Block(name, length) for name, length in blocks_of(capture.streams[MAIN_CHANNEL], context)]
+        return [Block(name, length) for name, length in blocks_of(capture.streams[MAIN_CHANNEL], capture.context)]
     except Rejected:
         return [Block(capture.ram_block, capture.ram_bytes)]
 

@@ -34,22 +34,20 @@ class Device:
 
 @dataclass(frozen=True)
 class DeviceSection:
-    """A FULL section in a channel: its id, its device, and the offsets of its first byte, of the state and after the footer."""
+    """A FULL section in a channel: its id, its device, and the offsets of its first byte and after the footer."""
 
     section_id: int
     device: Device
     offset: int
-    state_offset: int
     end: int
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The device sections of a stream, the offset of the EOF byte after them, and the bytes of the JSON text."""
+    """The device sections of a stream, and the offset of the EOF byte after them."""
 
     sections: tuple[DeviceSection, ...]
     end: int
-    text_size: int
 
 
 class MismatchError(ValueError):
@@ -76,7 +74,7 @@ def confirm(data: bytes, start: int, channel: str, page_size: int) -> Confirmed:
         except MismatchError as error:
             mismatch = error
         else:
-            return Confirmed(sections, end, len(text))
+            return Confirmed(sections, end)
     if mismatch is None:
         raise Rejected(
             Reason.DESCRIPTION_MISSING,
@@ -117,7 +115,7 @@ def section_at(data: bytes, position: int, end: int, device: Device) -> DeviceSe
     _expect(data, head + 1 + len(name), device.instance_id.to_bytes(4, "big"), f"instance {device.instance_id} of {device.name}")
     _expect(data, state - 4, device.version.to_bytes(4, "big"), f"version {device.version} of {device.name}")
     _expect(data, footer, bytes([SectionType.FOOTER]) + section_id, f"footer of {device.name}, after {device.size} bytes of state")
-    return DeviceSection(int.from_bytes(section_id, "big"), device, position, state, footer + _FOOTER_SIZE)
+    return DeviceSection(int.from_bytes(section_id, "big"), device, position, footer + _FOOTER_SIZE)
 
 
 def _expect(data: bytes, offset: int, expected: bytes, what: str) -> None:
