@@ -5,7 +5,9 @@ They are written with `& | ~` and comparisons only, so that an array, a numpy sc
 A Python bool may not: `~True` is -2, which is true.
 """
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+import numpy as np
 
 
 class Bits(Protocol):
@@ -28,14 +30,26 @@ class Numbers(Protocol):
     def __le__(self, _other: Any, /) -> Any: ...
 
 
+_BITS: Final = np.dtype(np.bool_)
+_NUMBERS: Final = np.dtype(np.uint64)
+
+
 def _require_bits(*values: object) -> None:
-    if any(isinstance(value, int) for value in values):
-        raise TypeError("a Python bool or int is not a truth value here: use np.bool_ or an array of it")
+    for value in values:
+        if not _is_of(value, _BITS):
+            raise TypeError("only np.bool_ or an array of it is a truth value here: `~` means something else for a Python bool or a number")
 
 
 def _require_numbers(*values: object) -> None:
-    if any(isinstance(value, int) for value in values):
-        raise TypeError("a Python int does not wrap around as np.uint64 does: use an array of np.uint64")
+    for value in values:
+        if not _is_of(value, _NUMBERS):
+            raise TypeError("only np.uint64 or an array of it is a number here: other integers do not wrap around as it does")
+
+
+def _is_of(value: object, dtype: np.dtype[Any]) -> bool:
+    """Return whether NumPy made the value with this dtype; a traced term has none, but sorts of its own."""
+    made_with = getattr(value, "dtype", None)
+    return made_with is dtype or made_with == dtype or (made_with is None and not isinstance(value, int))
 
 
 def accepts_pages(precopy: Bits, block_list_known: Bits, receiving: Bits) -> Any:

@@ -39,6 +39,15 @@ def test_a_python_bool_is_refused(decision: Callable[..., Any], arity: int, mean
         decision(*[True] * arity)
 
 
+@pytest.mark.parametrize(("decision", "arity", "meaning"), BIT_DECISIONS, ids=lambda value: getattr(value, "__name__", ""))
+def test_an_array_of_numbers_is_no_truth_value(decision: Callable[..., Any], arity: int, meaning: Callable[..., bool]) -> None:
+    """Given an array of bytes, when a decision is asked, then it refuses; an empty array of bits is fine."""
+    del meaning
+    with pytest.raises(TypeError, match=r"np\.bool_"):
+        decision(*[np.ones(2, np.uint8)] * arity)
+    assert decision(*[np.zeros(0, np.bool_)] * arity).size == 0
+
+
 EDGES: Final = [0, 1, 4095, 4096, 4097, 8191, 8192, 12288, (1 << 63) - 1, (1 << 64) - 4096, (1 << 64) - 1]
 
 
@@ -56,3 +65,13 @@ def test_alignment() -> None:
     assert decisions.is_aligned(offsets, mask).tolist() == [offset % 4096 == 0 for offset in EDGES]
     with pytest.raises(TypeError, match=r"np\.uint64"):
         decisions.is_aligned(offsets, 4095)
+
+
+def test_offsets_of_another_type_are_refused() -> None:
+    """Given signed offsets, which do not wrap around, when asked about them, then it refuses; an empty packet is fine."""
+    signed, page, none = np.array([0], np.int64), np.array([4096], np.uint64), np.zeros(0, np.uint64)
+    with pytest.raises(TypeError, match=r"np\.uint64"):
+        decisions.fits(signed, page, page)
+    with pytest.raises(TypeError, match=r"np\.uint64"):
+        decisions.is_aligned(signed, page)
+    assert decisions.fits(none, page, page).size == decisions.is_aligned(none, page).size == 0
