@@ -9,6 +9,7 @@ from typing import Any
 
 from colofd.model.finite_slices import Slice
 from colofd.model.finite_terms import FALSE, TRUE, Both, Holds, Negation, Number, Slot, Term, Terms, Truth, evaluate
+from colofd.spec.both_sides import DeviceState
 from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Rule, Some, Sort, Spec, Where
 from colofd.spec.language.cells import Cell
 from colofd.spec.state import Channel, Page, Value
@@ -21,11 +22,12 @@ Bindings = Mapping[Parameter[Any], int]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many multifd channels (beside the main one), pages and page values there are."""
+    """How many multifd channels (beside the main one), pages and page values there are; and device states, where the spec has any."""
 
     channels: int
     pages: int
     values: int
+    devices: int = 2
 
     def count(self, sort: Sort) -> int:
         """Return how many members a sort has."""
@@ -33,7 +35,7 @@ class Sizes:
             return 2
         if issubclass(sort, Enum):
             return len(sort)
-        return {Channel: self.channels + 1, Page: self.pages, Value: self.values}[sort]
+        return {Channel: self.channels + 1, Page: self.pages, Value: self.values, DeviceState: self.devices}[sort]
 
     def __str__(self) -> str:
         return f"{self.channels}x{self.pages}x{self.values}"
@@ -41,16 +43,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Place:
-    """One slot: a cell at one key. It holds numbers below `values`."""
+    """One slot: a cell at one key. It holds numbers below `values`; its name is a word that other languages understand, too."""
 
     cell: str
     key: tuple[int, ...]
     values: int
-
-    @property
-    def name(self) -> str:
-        """The name of the slot: a word that other languages understand, too."""
-        return "_".join([self.cell, *map(str, self.key)])
+    name: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Step:
     def name(self) -> str:
         """The rule's id and its arguments."""
         pairs = zip(self.rule.parameters, self.arguments, strict=True)
-        given = ", ".join(f"{parameter.name} {argument}" for parameter, argument in pairs)
+        given = ", ".join(f"{parameter.name} {_member(parameter.sort, argument)}" for parameter, argument in pairs)
         return f"{self.rule.id}({given})" if given else self.rule.id
 
     def after(self, state: State) -> State:
@@ -85,7 +83,7 @@ class Instance:
     """
 
     def __init__(self, spec: Spec, part: Slice, sizes: Sizes) -> None:
-        if sizes.channels < 0 or sizes.pages < 1 or sizes.values < 1:
+        if sizes.channels < 0 or min(sizes.pages, sizes.values, sizes.devices) < 1:
             raise ValueError(f"there are no instances of sizes {sizes}")
         self.spec = spec
         self.part = part
@@ -93,16 +91,28 @@ class Instance:
         self.terms = Terms()
         self._fixed: dict[tuple[str, tuple[int, ...]], int] = {}
         places = [place for cell in spec.state.cells() for place in self._places(cell)]
-        self.places = tuple(sorted(places, key=_nearness))
+        self.places = tuple(sorted(places, key=self._nearness))
         self._slots = {(place.cell, place.key): slot for slot, place in enumerate(self.places)}
 
     def _places(self, cell: Cell) -> Iterator[Place]:
         for key in itertools.product(*[range(self.sizes.count(sort)) for sort in cell.key]):
             fixed = self.part.fixed_value(cell.name, key)
             if fixed is None:
-                yield Place(cell.name, key, self.sizes.count(cell.to))
+                members = [_member(sort, number) for sort, number in zip(cell.key, key, strict=True)]
+                yield Place(cell.name, key, self.sizes.count(cell.to), "_".join([cell.name, *members]))
             else:
                 self._fixed[cell.name, key] = _ordinal(fixed)
+
+    def sorts(self, place: Place) -> tuple[tuple[Sort, ...], Sort]:
+        """Return the sorts of a slot's key, and of what it holds."""
+        cell: Cell = getattr(self.spec.state, place.cell)
+        return cell.key, cell.to
+
+    def _nearness(self, place: Place) -> tuple[int, tuple[int, ...]]:
+        """Sort what belongs to one channel together, and what belongs to one page; then a permutation of pages moves few blocks."""
+        key, _ = self.sorts(place)
+        is_of_page = bool(key) and key[-1] is Page
+        return (2, place.key[::-1][:1]) if is_of_page else (1 if key else 0, place.key)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -154,6 +164,20 @@ class Instance:
         slot = self._slots[cell, key]
         return self.terms.holds(slot, 1) if is_truth else self.terms.slot(slot)
 
+    def _read_at(self, cell: Cell, key: Sequence[Term], known: tuple[int, ...] = ()) -> Term:
+        """Return what a cell holds at a key; parts of it may depend on the state, then all cases are told apart."""
+        if len(known) == len(key):
+            return self._read(cell.name, known)
+        part = key[len(known)]
+        if isinstance(part, Number):
+            return self._read_at(cell, key, (*known, part.value))
+        choose = self.terms.where if cell.to is bool else self.terms.choice
+        last = self.sizes.count(cell.key[len(known)]) - 1
+        result = self._read_at(cell, key, (*known, last))
+        for member in range(last):
+            result = choose(self.terms.equal(part, self.terms.number(member)), self._read_at(cell, key, (*known, member)), result)
+        return result
+
     def term(self, expression: Expr[Any], bindings: Bindings) -> Term:  # noqa: C901  # one case for each kind of node
         """Return the term that an expression is here; `bindings` are the members that its free variables stand for."""
 
@@ -168,7 +192,7 @@ class Instance:
             case Parameter():
                 return self.terms.number(bindings[expression])
             case Read(cell=cell, key=key):
-                return self._read(cell.name, self._key(key, bindings))
+                return self._read_at(cell, [inner(part) for part in key])
             case Equal(left=left, right=right) if left.sort is bool:
                 return self.terms.where(inner(left), inner(right), self.terms.negation(inner(right)))
             case Equal(left=left, right=right):
@@ -199,7 +223,8 @@ class Instance:
         known = {literal.slot: value for literal, value in _literals(formula, self.places)}
         known |= {slot: _ordinal(self.part.initially[place.cell]) for slot, place in enumerate(self.places) if self._is_narrowed(place)}
         choices = [[known[slot]] if slot in known else range(place.values) for slot, place in enumerate(self.places)]
-        return (state for state in itertools.product(*choices) if evaluate(formula, state))
+        alike = [slot for slot, place in enumerate(self.places) if place.cell in self.part.initially_alike]
+        return (state for state in itertools.product(*choices) if len({state[slot] for slot in alike}) <= 1 and evaluate(formula, state))
 
     def _is_narrowed(self, place: Place) -> bool:
         return place.cell in self.part.initially
@@ -209,20 +234,18 @@ class Instance:
         return {place.name: self._said(place, value) for place, value in zip(self.places, state, strict=True)}
 
     def _said(self, place: Place, value: int) -> str:
-        sort: Sort = getattr(self.spec.state, place.cell).to
+        _, sort = self.sorts(place)
         if sort is bool:
             return "yes" if value else "no"
-        return str(list(sort)[value].name) if issubclass(sort, Enum) else str(value)
+        return _member(sort, value)
+
+
+def _member(sort: Sort, number: int) -> str:
+    return str(list(sort)[number].name) if issubclass(sort, Enum) else str(number)
 
 
 def _ordinal(value: bool | int | Enum) -> int:
     return list(type(value)).index(value) if isinstance(value, Enum) else int(value)
-
-
-def _nearness(place: Place) -> tuple[int, tuple[int, ...]]:
-    """Sort what belongs to one channel together, and what belongs to one page; then a permutation of pages moves few blocks of bits."""
-    is_of_page = not place.cell.startswith(("channel_at", "mirror")) and bool(place.key)
-    return (2, place.key[::-1][:1]) if is_of_page else (1 if place.key else 0, place.key)
 
 
 def _literals(formula: Term, places: Sequence[Place]) -> Iterator[tuple[Holds, int]]:

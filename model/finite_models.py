@@ -12,10 +12,11 @@ from colofd.model.proof_obligations import Kind, Obligation
 from colofd.model.proof_trees import walk
 from colofd.model.smtlib import Writer
 from colofd.model.solver import RESOURCES
+from colofd.spec.both_sides import DeviceState
 from colofd.spec.language import Every, Parameter, Some, Sort, Spec, sort_name
 from colofd.spec.state import MAIN, ZERO, Channel, Page, Value
 
-_CONSTANTS: Final[dict[Sort, str]] = {Page: "", Channel: MAIN.name, Value: ZERO.name}
+_CONSTANTS: Final[dict[Sort, str]] = {Page: "", Channel: MAIN.name, Value: ZERO.name, DeviceState: ""}
 """The unbounded sorts, each with the constant that is its member number 0, if it has one."""
 
 Members = Mapping[str, list[Any]]
@@ -53,7 +54,8 @@ def counter_model(spec: Spec, obligation: Obligation) -> CounterModel | None:
     model = question.model()
     declared = {str(each.name()): each for each in model.decls()}
     members = _members(model, declared)
-    sizes = Sizes(len(members[sort_name(Channel)]) - 1, len(members[sort_name(Page)]), len(members[sort_name(Value)]))
+    channels, pages, values, devices = (len(members[sort_name(sort)]) for sort in (Channel, Page, Value, DeviceState))
+    sizes = Sizes(channels - 1, pages, values, devices)
     instance = Instance(spec, slice_of("whole"), sizes)
 
     def value(name: str, arguments: list[Any], sort: Sort) -> int:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from colofd.spec.both_sides import BothSides
+from colofd.spec.language import Spec
+from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.state import Carried, World
 
 MAIN_NUMBER: Final = 0
@@ -19,7 +22,7 @@ class Slice:
     """A part of the specification: some cells never change, and steps that would change them are left out.
 
     `fixed` are cells with all their keys, `main_fixed` are those of the main channel only.
-    `initially` narrows the initial states.
+    `initially` narrows the initial states; there, cells `initially_alike` hold the same.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Slice:
     fixed: Fixed = field(default_factory=dict)
     main_fixed: Fixed = field(default_factory=dict)
     initially: Fixed = field(default_factory=dict)
+    initially_alike: tuple[str, ...] = ()
+    spec: Spec = SPEC
 
     def fixed_value(self, cell: str, key: tuple[int, ...]) -> bool | int | Enum | None:
         """Return what this cell always holds for this key, or None if it may change."""
@@ -37,6 +42,11 @@ class Slice:
 
 _GHOST_AT_FIRST: Final[Fixed] = {World.survivor.name: 0}
 """What the ghost holds before the guest first runs is read by nothing: it is written then."""
+
+_DEVICES: Final = tuple(
+    cell.name for cell in (BothSides.primary_device, BothSides.arriving_device, BothSides.guest_device, BothSides.survivor_device)
+)
+"""All but the first are written before anything reads them. One of them for all: no device state must be unlike the others."""
 
 _MAIN_IS_IDLE: Final[Fixed] = {World.packet.name: Carried.NOTHING, World.mirror.name: False}
 
@@ -75,7 +85,26 @@ SLICES: Final = (
         _MAIN_IS_IDLE,
         _GHOST_AT_FIRST,
     ),
-    Slice("whole", "Everything, with and without COLO. Left out: nothing."),
+    Slice("whole", "Everything of the receive path, with and without COLO. Left out: the primary's side."),
+    Slice(
+        "both-sides",
+        "Both sides of COLO: messages, device states, output, and a primary that may die at any step. The mirror is made packet by packet; "
+        "pages travel over multifd channels only. "
+        "Left out: no COLO, the deferred mirror, pages of the main channel, what the ghost of RAM holds before the guest first runs, "
+        "and differences between device states that are written before they are read.",
+        {World.colo.name: True, World.deferred.name: False},
+        _MAIN_IS_IDLE,
+        _GHOST_AT_FIRST,
+        _DEVICES,
+        BOTH_SIDES,
+    ),
+    Slice(
+        "whole-both-sides",
+        "Both sides, with and without COLO. "
+        "Left out: differences between device states that are written before they are read.",
+        initially_alike=_DEVICES,
+        spec=BOTH_SIDES,
+    ),
 )
 """All slices; the first is the default."""
 

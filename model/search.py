@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,12 @@ from colofd.model.finite import Instance, State
 from colofd.model.finite_numpy import Evaluated
 from colofd.model.finite_terms import Term
 from colofd.model.search_states import Levels, Possible
-from colofd.spec.language import Actor, every
+from colofd.spec.both_sides import BothSides, PrimaryAt
+from colofd.spec.language import every
 from colofd.spec.state import At, Channel, Phase, World
+
+_NO_PROGRESS: Final = ("guest.", "fault.")
+"""Rules of these groups do not count as going on: what running guests do of their own, and faults."""
 
 Progress = Callable[[int, int, int], None]
 """Is told the depth, how many states were seen, and how many of them are to be expanded next."""
@@ -24,8 +29,8 @@ class Exploration:
     """What there is in an instance.
 
     `violations` gives for each clause that is broken the least depth of it, `taken` for each rule the length of a shortest run with it.
-    `ends` counts, for each phase, states in which nothing but the guest's own writes can happen; `stuck` counts those in which
-    the destination has not properly ended: some thread has not, or memory is still allocated.
+    `ends` counts, for each phase, states in which nothing can happen but faults, and what running guests do of their own; `stuck` counts
+    those in which the migration has not properly ended: some thread has not, memory is still allocated, or the primary waits.
     """
 
     states: int = 0
@@ -100,7 +105,7 @@ class _Audit:
             rule = self._instance.steps[number].rule
             found.taken.setdefault(rule.id, depth + 1)
             found.edges += int(multiplicity.take(where).sum())
-            if rule.actor is not Actor.GUEST:
+            if not rule.id.startswith(_NO_PROGRESS):
                 goes_on[where] = True
         if not goes_on.all():
             self._count_ends(evaluated, ~goes_on, multiplicity)
@@ -114,7 +119,10 @@ class _Audit:
 
 
 def _has_ended(instance: Instance) -> Term:
-    """Return the truth that the destination is done: in a last phase, all threads gone, all memory released."""
-    s = World()
+    """Return the truth that the migration is done: a last phase, all threads gone, all memory released, a primary that does not wait."""
+    s = BothSides()
     is_over = s.phase.within(Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED, Phase.FAILED) & ~s.cache_allocated & ~s.receivedmap_allocated
-    return instance.term(is_over & every(Channel)(lambda c: s.channel_at[c] == At.EXITED), {})
+    has_ended = is_over & every(Channel)(lambda c: s.channel_at[c] == At.EXITED)
+    if issubclass(instance.spec.state, BothSides):
+        has_ended &= s.primary_at.within(PrimaryAt.PRECOPY, PrimaryAt.ALONE, PrimaryAt.DEAD)
+    return instance.term(has_ended, {})

@@ -233,10 +233,12 @@ def test_slices_leave_out_what_they_say() -> None:
             "own.release-cache",
         },
         "whole": set[str](),
+        "both-sides": {*main, "phase.complete", "phase.fill-begin"},
+        "whole-both-sides": set[str](),
     }
     for part in SLICES:
-        found = explore(Instance(SPEC, part, Sizes(1, 1, 2)))
-        assert {rule.id for rule in SPEC.rules} - set(found.taken) == left_out[part.name], part.name
+        found = explore(Instance(part.spec, part, Sizes(1, 1, 2, 1)))
+        assert {rule.id for rule in part.spec.rules} - set(found.taken) == left_out[part.name], part.name
 
 
 # What must be noticed.
