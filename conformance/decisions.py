@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from colofd.conformance.smtlib_numbers import BITS, Natural, Truth, Unsigned, condition, literal
 from colofd.impl import decisions
-from colofd.model.proof_obligations import AnyObligation, Kind, NumberObligation, Obligation
+from colofd.model.proof_obligations import AnyObligation, Kind, Obligation, TextObligation
 from colofd.model.proof_trees import after, cells_read
 from colofd.spec.constants import Step
 from colofd.spec.language import Expr, Parameter, Rule, where
@@ -152,11 +152,11 @@ def _obligation(name: str, hypotheses: Hypotheses, goal: Expr[bool]) -> Obligati
     return Obligation(name, Kind.DECISION, hypotheses, goal)
 
 
-def _numbers(name: str, inputs: tuple[Unsigned, ...], hypotheses: tuple[str, ...], goal: str) -> NumberObligation:
+def _numbers(name: str, inputs: tuple[Unsigned, ...], hypotheses: tuple[str, ...], goal: str) -> TextObligation:
     head = [f"; {name} ({Kind.DECISION})", "; expected: unsat", "(set-logic QF_BV)"]
     declared = [f"(declare-const {each.text} (_ BitVec {BITS}))" for each in inputs]
     asserted = [f"(assert {formula})" for formula in (*hypotheses, f"(not {goal})")]
-    return NumberObligation(name, Kind.DECISION, "\n".join([*head, *declared, *asserted, "(check-sat)", ""]))
+    return TextObligation(name, Kind.DECISION, "\n".join([*head, *declared, *asserted, "(check-sat)", ""]))
 
 
 def _of_64_bits(value: int) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from colofd.conformance.decisions import CLAIMS
-from colofd.model.proof_obligations import AnyObligation, NumberObligation, layer_obligations
+from colofd.model.proof_obligations import AnyObligation, TextObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
 from colofd.model.smtlib import Writer
 from colofd.spec.language import Spec
@@ -30,7 +30,7 @@ def counterexample(obligation: AnyObligation) -> dict[str, bool | int]:
         return {}
     model = question.model()
     # Inputs that are bits are written with a number, beside the cells that they were read from.
-    mark = "" if isinstance(obligation, NumberObligation) else "!"
+    mark = "" if isinstance(obligation, TextObligation) else "!"
     inputs = {name.name().partition("!")[0]: model[name] for name in model.decls() if not name.arity() and mark in name.name()}
     return {name: _plain(value) for name, value in inputs.items() if z3.is_bool(value) or z3.is_bv(value)}
 

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """A rule is possible at all: clauses and guards can hold together. An obligation of this kind wants an example, not a proof."""
     DECISION = "decision"
     """A decision of a receiver is what a rule, or a check of the wire format, says; its owner makes these."""
+    EQUIVALENCE = "equivalence"
+    """Two ways to receive come to the same: by either channel, with either mirror, with or without elision (proof_equivalence.py)."""
 
 
 class Answer(StrEnum):
@@ -44,22 +46,21 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Obligation:
-    """In every state where all `hypotheses` hold, `goal` holds; parameters in them stand for anything."""
+    """In every state where all `hypotheses` hold, `goal` holds; parameters in them stand for anything.
+
+    `expected` is what a solver must answer: that no state breaks the goal or, where an example is wanted, that some state does.
+    """
 
     name: str
     kind: Kind
     hypotheses: tuple[Expr[bool], ...]
     goal: Expr[bool]
-
-    @property
-    def expected(self) -> Answer:
-        """What a solver must answer: no state breaks the goal; for vacuity, whose goal is never true, there is one."""
-        return Answer.SOME if self.kind is Kind.VACUITY else Answer.NONE
+    expected: Answer = Answer.NONE
 
 
 @dataclass(frozen=True, eq=False)
-class NumberObligation:
-    """A claim about numbers and not about the state: `text` is the whole SMT-LIB file, in which the goal is denied."""
+class TextObligation:
+    """A claim that is not about one state of the spec alone: `text` is the whole SMT-LIB file, in which the goal is denied."""
 
     name: str
     kind: Kind
@@ -67,7 +68,7 @@ class NumberObligation:
     expected: Answer = Answer.NONE
 
 
-AnyObligation: TypeAlias = Obligation | NumberObligation
+AnyObligation: TypeAlias = Obligation | TextObligation
 
 
 MAY_WRITE_GUEST: Final = (Step.FLUSH_PAGE, "guest.secondary-write")
@@ -102,7 +103,7 @@ def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
     )
     untouched = set(base.rules)
     vacuity = (
-        Obligation(f"{rule.id} is possible with the layer", Kind.VACUITY, _enabled(whole, rule), _FALSE)
+        Obligation(f"{rule.id} is possible with the layer", Kind.VACUITY, _enabled(whole, rule), _FALSE, Answer.SOME)
         for rule in whole.rules
         if rule not in untouched
     )
@@ -172,4 +173,4 @@ def _commit(spec: Spec) -> Iterator[Obligation]:
 
 def _vacuity(spec: Spec) -> Iterator[Obligation]:
     for rule in spec.rules:
-        yield Obligation(f"{rule.id} is possible", Kind.VACUITY, _enabled(spec, rule), _FALSE)
+        yield Obligation(f"{rule.id} is possible", Kind.VACUITY, _enabled(spec, rule), _FALSE, Answer.SOME)

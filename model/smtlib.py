@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from colofd.model.proof_obligations import AnyObligation, NumberObligation
+from colofd.model.proof_obligations import AnyObligation, TextObligation
 from colofd.model.proof_trees import walk
 from colofd.spec.language import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Some, Sort, Spec, Where, sort_name
 
@@ -20,7 +20,7 @@ class Writer:
 
     def text(self, obligation: AnyObligation) -> str:
         """Return the whole file: declarations, hypotheses, the goal denied, and the question."""
-        if isinstance(obligation, NumberObligation):
+        if isinstance(obligation, TextObligation):
             return obligation.text
         asserted = [*obligation.hypotheses, Not(obligation.goal)]
         names = _free(asserted)

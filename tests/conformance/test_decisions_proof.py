@@ -28,7 +28,7 @@ from colofd.conformance.smtlib_numbers import Natural, Truth, Unsigned, conditio
 from colofd.conformance.subjects import SUBJECTS
 from colofd.impl import decisions
 from colofd.model.proof import verdicts
-from colofd.model.proof_obligations import AnyObligation, Kind, NumberObligation, layer_obligations
+from colofd.model.proof_obligations import AnyObligation, Kind, TextObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
 from colofd.model.smtlib_export import export, file_name
 from colofd.model.solver import SolverName, solver
@@ -278,7 +278,7 @@ def test_decisions_are_among_all_obligations() -> None:
 def test_decisions_can_be_checked_without_colofd(tmp_path: Path) -> None:
     """Given an export of some decisions, on bits and on numbers, when its script asks the z3 program, then every answer is as expected."""
     asked = decision_obligations()[::8]
-    assert {isinstance(each, NumberObligation) for each in asked} == {False, True}
+    assert {isinstance(each, TextObligation) for each in asked} == {False, True}
     export(SPEC, asked, tmp_path / "proof")
     environment = {"SOLVER": str(Path(sys.executable).parent / "z3"), "PATH": "/usr/bin:/bin"}
     checker = tmp_path / "proof" / "check.sh"
