@@ -189,13 +189,14 @@ class PacketWriter:
         payload = self._stream.pack(b"".join(content for _, content in normal)) if normal else b""
         offsets = [*(offset for offset, _ in normal), *zero]
         flags = COMPRESSION_FLAGS[self.compression] | (PacketFlag.SYNC if is_sync else 0)
-        return self._header(block, flags, len(normal), len(zero), len(payload), offsets) + payload
+        return self.header(block, flags, len(normal), len(zero), len(payload), offsets) + payload
 
     def sync(self) -> bytes:
         """Return a packet that carries SYNC only."""
-        return self._header("", PacketFlag.SYNC, 0, 0, 0, [])
+        return self.header("", PacketFlag.SYNC, 0, 0, 0, [])
 
-    def _header(self, block: str, flags: int, normal: int, zero: int, payload: int, offsets: Sequence[int]) -> bytes:
+    def header(self, block: str, flags: int, normal: int, zero: int, payload: int, offsets: Sequence[int]) -> bytes:
+        """Return the header of a packet: numbers of normal and of zero pages, bytes of the payload, and where the pages lie in the block."""
         room = pages_per_packet(self.page_size)
         allocated = room if offsets else 0
         head = (

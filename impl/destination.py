@@ -36,6 +36,8 @@ class Destination:
         colo: the capability x-colo.
         compression: of the multifd channels.
         mirror: with COLO, whether precopy is copied to the guest packet by packet, or once when COLO begins.
+        prealloc: whether RAM and cache are made resident before the stream is read. Otherwise a page becomes so when it first arrives:
+            a stream is slower by that, but pages that never come take no memory (QEMU's memory backends have the same choice).
         page_size: bytes of a target page.
         machine: the machine type that the source must have; None accepts any.
         uuid: the 16 bytes that the source must name; None accepts any.
@@ -59,6 +61,7 @@ class Destination:
         colo: bool = False,
         compression: Compression = Compression.NONE,
         mirror: Literal["packet", "deferred"] = "packet",
+        prealloc: bool = False,
         page_size: int = TARGET_PAGE_SIZE,
         machine: str | None = None,
         uuid: bytes | None = None,
@@ -73,7 +76,18 @@ class Destination:
         if not 0 <= channels <= MAX_CHANNELS:
             raise ValueError(f"channels must be 0 to {MAX_CHANNELS}, not {channels}")
         options = Options(
-            channels, colo, compression, mirror, machine, uuid, guest, on_commit, validate, limits or Limits(), deadlines or Deadlines()
+            channels,
+            colo,
+            compression,
+            mirror,
+            machine,
+            uuid,
+            guest,
+            on_commit,
+            validate,
+            limits or Limits(),
+            deadlines or Deadlines(),
+            prealloc,
         )
         layout = Layout(blocks, page_size)
         self._tracer = Tracer(trace, gate)

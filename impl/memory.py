@@ -14,7 +14,7 @@ LARGE = 32 << 20
 
 
 class Region:
-    """Memory of whole pages, fresh zeros at first.
+    """Memory of whole pages, fresh zeros at first; with `prealloc`, every page is there before the first one arrives.
 
     Attributes:
         rows: uint8, shape (pages, page size).
@@ -22,16 +22,17 @@ class Region:
         address: of the first byte.
     """
 
-    def __init__(self, pages: int, page_size: int) -> None:
+    def __init__(self, pages: int, page_size: int, *, prealloc: bool = False) -> None:
         size = pages * page_size
         self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if size >= LARGE:
-            # Not populated beforehand: that takes as long as it saves, and pages that stay zero are never touched.
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_HUGEPAGE)
         self.rows: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(pages, page_size)
         self.pages: npt.NDArray[np.void] = np.frombuffer(self._map, np.dtype((np.void, page_size)))
         self.address: int = self.rows.ctypes.data
+        if prealloc:
+            self.rows[:, 0] = 0
 
     def release(self) -> bool:
         """Give up the memory; return whether somebody still holds a view, whose memory it then is."""

@@ -35,6 +35,7 @@ class Options:
     validate: Callable[[bytes], None] | None
     limits: Limits
     deadlines: Deadlines
+    prealloc: bool = False
 
 
 class EndedError(Exception):
@@ -76,9 +77,9 @@ class Reception:
 
     def allocate(self) -> tuple[Region, Region | None, PageMaps]:
         """Make guest RAM, the cache (with COLO) and the maps: fresh zeros, before any receive thread exists."""
-        pages = self.layout.page_count, self.layout.page_size
-        guest = Region(*pages)
-        cache = Region(*pages) if self.options.colo else None
+        pages, prealloc = (self.layout.page_count, self.layout.page_size), self.options.prealloc
+        guest = Region(*pages, prealloc=prealloc)
+        cache = Region(*pages, prealloc=prealloc) if self.options.colo else None
         maps = PageMaps(self.layout.page_count)
         with self.lock:
             self.guest, self.cache, self.maps = guest, cache, maps

@@ -1,0 +1,99 @@
+"""The process of one run: colofd's own receiver, or a codec by itself, told what to do in one JSON argument.
+
+Prints the address that it listens on, then one JSON object. A process of its own, so that CPU time and peak memory are of this run.
+"""
+
+import json
+import resource
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from colofd.impl import Block, Compression, Deadlines, Destination, Phase
+from colofd.spec.constants import TARGET_PAGE_SIZE as PAGE
+from colofd.spec.reasons import Reason, Rejected
+
+PATIENCE = Deadlines(connect=120.0, progress=120.0, idle=120.0)
+
+
+def receive(given: dict[str, Any]) -> dict[str, Any]:
+    """Receive one migration with an ordinary Destination, and say what it has cost from its start to its end."""
+    begun = threading.Event()
+    destination = Destination(
+        [Block("ram", given["pages"] * PAGE)],
+        given["channels"],
+        colo=given["colo"],
+        mirror=given["mirror"],
+        compression=Compression(given["compression"]),
+        prealloc=given["prealloc"],
+        validate=_accept,
+        deadlines=PATIENCE,
+    )
+    with destination:
+        _say(destination.listen(given["address"]))
+        while destination.phase is Phase.SETUP:
+            begun.wait(0.001)
+        begin = time.process_time()
+        _wait(destination)
+        spent = time.process_time() - begin
+        result = {"cpu_seconds": spent, "peak_kib": _peak_kib(), "guest": digest(destination.guest("ram"))}
+        result["cache"] = digest(destination.cache("ram")) if given["colo"] else 0
+    return result
+
+
+def _accept(_device_state: bytes) -> None:
+    """Validate device state: there is nothing to refuse."""
+
+
+def _wait(destination: Destination) -> None:
+    try:
+        destination.wait(600.0)
+    except Rejected as error:
+        # In COLO, the end of the sender is the end of the run.
+        if error.reason is not Reason.CHANNEL_LOST or destination.phase is not Phase.IDLE:
+            raise
+
+
+def _say(what: str) -> None:
+    sys.stdout.write(what + "\n")
+    sys.stdout.flush()
+
+
+def _peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def digest(ram: npt.NDArray[np.uint8]) -> int:
+    """Return the digest of RAM that bench_reference.c computes, too."""
+    words = ram.view(np.uint64).reshape(-1, PAGE // 8)
+    return int(np.sum(np.arange(1, len(words) + 1, dtype=np.uint64) * (words[:, 0] + np.uint64(3) * words[:, -1])))
+
+
+def inflate(given: dict[str, Any]) -> dict[str, Any]:
+    """Decompress packets with the codec alone, each to a whole packet of pages, and say how long that takes."""
+    content = Path(given["payloads"]).read_bytes()
+    starts = np.cumsum([0, *given["sizes"]])
+    payloads = [memoryview(content)[begin:end] for begin, end in zip(starts[:-1], starts[1:], strict=True)]
+    make: Callable[[], Any] = {"zlib": zlib.decompressobj, "zstd": zstandard.ZstdDecompressor().decompressobj}[given["compression"]]
+    stream, begin = make(), time.perf_counter()
+    for payload in payloads:
+        stream.decompress(payload)
+    return {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time(), "peak_kib": _peak_kib()}
+
+
+def main() -> None:
+    """Do what the argument says."""
+    given = json.loads(sys.argv[1])
+    _say(json.dumps({"receive": receive, "inflate": inflate}[given["what"]](given)))
+
+
+if __name__ == "__main__":
+    main()
