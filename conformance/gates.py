@@ -98,6 +98,20 @@ class Gates:
             self._events.clear()
             return events
 
+    def permit(self, channel: str) -> None:
+        """Let the thread go on, and do not wait for what it does."""
+        with self._changed:
+            self._permitted.add(channel)
+            del self._arrived[channel]
+            self._changed.notify_all()
+
+    def events_up_to(self, channel: str) -> list[TraceEvent]:
+        """Return the events until the thread has taken a step that it was permitted before; Stalled if it does not."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: any(event.channel == channel for event in self._events), self._stall_seconds):
+                raise Stalled(f"{channel or 'the calling thread'} took no step within {self._stall_seconds:g} s")
+            return self.take_events()
+
     def release_to_wait(self, channel: str) -> list[TraceEvent]:
         """Let a thread go on that must then wait for others; return the events of a moment, of which there should be none of its own."""
         with self._changed:
