@@ -58,7 +58,7 @@ format: install ## Write the format, and mend what the linter can mend.
 
 lock: install ## Write requirements.lock again from pyproject.toml.
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --extra dev --all-build-deps --output-file requirements.lock pyproject.toml
+		--no-emit-trusted-host --extra dev --extra qemu --all-build-deps --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what make made.
 	rm -rf $(ENVIRONMENT) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

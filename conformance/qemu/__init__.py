@@ -1,0 +1,1 @@
+"""Real QEMU as a peer: how it is had, started and driven."""
