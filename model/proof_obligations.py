@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from colofd.model.proof_touches import touches
 from colofd.model.proof_trees import after, cells_read
 from colofd.spec.constants import Step
-from colofd.spec.language import Expr, Literal, Parameter, Rule, Spec
+from colofd.spec.language import Clause, Expr, Literal, Parameter, Rule, Spec
 from colofd.spec.state import Page, Phase, World
 
 
@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """Memory that a step touches is allocated."""
     COMMIT = "commit"
     """Where the guest starts or goes on, it holds the primary's RAM."""
+    PROGRESS = "progress"
+    """What remains becomes smaller, some step makes it so, and no state is left that nobody can leave."""
     VACUITY = "vacuity"
     """A rule is possible at all: clauses and guards can hold together. An obligation of this kind wants an example, not a proof."""
     DECISION = "decision"
@@ -97,7 +99,7 @@ def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
     own = tuple(clause for clause in whole.clauses if clause.id not in known)
     initiation = (Obligation(f"initially {each.id}", Kind.INITIATION, (whole.initial.formula,), each.formula) for each in own)
     consecution = (
-        Obligation(f"{rule.id} keeps {each.id}", Kind.CONSECUTION, _enabled(whole, rule), after(rule, each.formula))
+        _keeps(whole, rule, each)
         for rule in whole.rules
         for each in own
     )
@@ -138,7 +140,14 @@ def _initiation(spec: Spec) -> Iterator[Obligation]:
 def _consecution(spec: Spec) -> Iterator[Obligation]:
     for rule in spec.rules:
         for clause in spec.clauses:
-            yield Obligation(f"{rule.id} keeps {clause.id}", Kind.CONSECUTION, _enabled(spec, rule), after(rule, clause.formula))
+            yield _keeps(spec, rule, clause)
+
+
+def _keeps(spec: Spec, rule: Rule, clause: Clause) -> Obligation:
+    # A rule that writes nothing of which a clause speaks needs nothing else to keep it: much less text, and a stronger claim.
+    is_touched = not cells_read(clause.formula).isdisjoint(update.cell.name for update in rule.updates)
+    hypotheses = _enabled(spec, rule) if is_touched else (clause.formula,)
+    return Obligation(f"{rule.id} keeps {clause.id}", Kind.CONSECUTION, hypotheses, after(rule, clause.formula))
 
 
 def _isolation(spec: Spec) -> Iterator[Obligation]:

@@ -6,12 +6,16 @@ Effort is limited by the solver's own count of resources and not by time, so an 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from colofd.model.proof_obligations import Answer
 
 RESOURCES: Final = 3_000_000
 """Limit of each question, in each solver's own units."""
+
+
+Ask: TypeAlias = Callable[[str], Answer]
+"""Takes the text of an obligation and returns the answer."""
 
 
 class SolverName(StrEnum):
@@ -27,11 +31,11 @@ class SolverFailed(Exception):  # noqa: N818  # says what is the case
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver: `ask` takes the text of an obligation and returns the answer."""
+    """A solver; `ask` can be sent to another process."""
 
     name: SolverName
     version: str
-    ask: Callable[[str], Answer]
+    ask: Ask
 
 
 def solver(name: SolverName) -> Solver:
@@ -45,38 +49,60 @@ def solver(name: SolverName) -> Solver:
 def _z3() -> Solver:
     import z3  # noqa: PLC0415  # loaded when it is asked for
 
-    def ask(text: str) -> Answer:
-        # A context of its own: names are declared anew in each text, and the count of resources starts at nothing.
-        question = z3.Solver(ctx=z3.Context())
-        question.set("rlimit", RESOURCES)
-        try:
-            question.from_string(text)
-        except z3.Z3Exception as error:
-            raise SolverFailed(f"z3 does not understand the text: {error}") from error
-        return Answer(str(question.check()))
-
-    return Solver(SolverName.Z3, z3.get_version_string(), ask)
+    return Solver(SolverName.Z3, z3.get_version_string(), ask_z3)
 
 
 def _cvc5() -> Solver:
     import cvc5  # noqa: PLC0415  # loaded when it is asked for
 
-    def ask(text: str) -> Answer:
-        question = cvc5.Solver()
-        question.setOption("rlimit-per", str(RESOURCES))
-        # All counter-examples are finite; without this it would answer "unknown" where there is one.
-        question.setOption("finite-model-find", "true")
-        parser = cvc5.InputParser(question)
-        parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, "obligation")
-        said = []
-        try:
-            while not (command := parser.nextCommand()).isNull():
-                said.append(str(command.invoke(question, parser.getSymbolManager())).strip())
-        except RuntimeError as error:
-            raise SolverFailed(f"cvc5 does not understand the text: {error}") from error
-        answer = "".join(said).partition(" ")[0]
-        if answer not in set(Answer):
-            raise SolverFailed(f"cvc5 does not understand the text: {' '.join(said)}")
-        return Answer(answer)
+    return Solver(SolverName.CVC5, cvc5.__version__, ask_cvc5)
 
-    return Solver(SolverName.CVC5, cvc5.__version__, ask)
+
+def ask_z3(text: str) -> Answer:
+    """Return what Z3 says; SolverFailed if it does not understand the text."""
+    import z3  # noqa: PLC0415  # loaded when it is asked for
+
+    # A context of its own: names are declared anew in each text, and the count of resources starts at nothing.
+    question = z3.Solver(ctx=z3.Context())
+    question.set("rlimit", RESOURCES)
+    try:
+        question.from_string(text)
+    except z3.Z3Exception as error:
+        raise SolverFailed(f"z3 does not understand the text: {error}") from error
+    return Answer(str(question.check()))
+
+
+def ask_cvc5(text: str) -> Answer:
+    """Return what cvc5 says; SolverFailed if it does not understand the text."""
+    answer, _ = _asked_cvc5(text)
+    return answer
+
+
+def cvc5_proof(text: str) -> str | None:
+    """Return cvc5's proof that there is no counter-example, in its format CPC, or None where it gives none; SolverFailed as above."""
+    answer, question = _asked_cvc5(text, **{"produce-proofs": "true", "proof-format-mode": "cpc"})
+    if answer is not Answer.NONE:
+        return None
+    said = [question.proofToString(proof) for proof in question.getProof()]
+    return "".join(part.decode() if isinstance(part, bytes) else str(part) for part in said) or None
+
+
+def _asked_cvc5(text: str, **options: str) -> tuple[Answer, Any]:
+    import cvc5  # noqa: PLC0415  # loaded when it is asked for
+
+    question = cvc5.Solver()
+    # All counter-examples are finite; without finite-model-find it would answer "unknown" where there is one.
+    for option, value in {"rlimit-per": str(RESOURCES), "finite-model-find": "true", **options}.items():
+        question.setOption(option, value)
+    parser = cvc5.InputParser(question)
+    parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, "obligation")
+    said = []
+    try:
+        while not (command := parser.nextCommand()).isNull():
+            said.append(str(command.invoke(question, parser.getSymbolManager())).strip())
+    except RuntimeError as error:
+        raise SolverFailed(f"cvc5 does not understand the text: {error}") from error
+    answer = "".join(said).partition(" ")[0]
+    if answer not in set(Answer):
+        raise SolverFailed(f"cvc5 does not understand the text: {' '.join(said)}")
+    return Answer(answer), question
