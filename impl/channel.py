@@ -7,9 +7,9 @@ from colofd.impl.barrier import Barrier
 from colofd.impl.packet import Packet, PacketReader
 from colofd.impl.payload import Inflater, inflater
 from colofd.impl.reception import Reception
-from colofd.impl.sockets import ChannelSocket
+from colofd.impl.sockets import ChannelSocket, Places
 from colofd.impl.trace import NO_PAGES
-from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, packet_size
+from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, packet_size, pages_per_packet
 from colofd.spec.reasons import Reason, Rejected
 
 ZERO_BYTE = np.uint8(0)
@@ -35,6 +35,7 @@ class MultifdChannel:
         self._page_size = reception.layout.page_size
         self._packets = PacketReader(name, reception.layout, reception.options.compression)
         self._header = memoryview(bytearray(packet_size(self._page_size)))
+        self._places = Places(pages_per_packet(self._page_size), self._buffer.address, self._page_size)
         self._inflater = inflater(reception.options.compression)
         is_compressed = reception.options.compression is not Compression.NONE
         self._compressed = memoryview(bytearray(COMPRESSED_PAYLOAD_LIMIT if is_compressed else 0))
@@ -54,15 +55,17 @@ class MultifdChannel:
 
     def _read_packet(self) -> Packet | None:
         at = self._socket.offset
-        head = self._socket.read_into(self._header[:PACKET_HEAD_SIZE])
-        if not head:
+        # Mostly the whole header is there at once; it is looked at as soon as it can be told what it is.
+        read = self._socket.read_into(self._header, PACKET_HEAD_SIZE)
+        if not read:
             return None
-        if head < PACKET_HEAD_SIZE:
-            raise self._truncated(at, head, PACKET_HEAD_SIZE)
+        if read < PACKET_HEAD_SIZE:
+            raise self._truncated(at, read, PACKET_HEAD_SIZE)
         self._packets.check_head(self._header, at)
-        rest = self._socket.read_into(self._header[PACKET_HEAD_SIZE:])
-        if rest < len(self._header) - PACKET_HEAD_SIZE:
-            raise self._truncated(at, PACKET_HEAD_SIZE + rest, len(self._header))
+        if read < len(self._header):
+            read += self._socket.read_into(self._header[read:])
+        if read < len(self._header):
+            raise self._truncated(at, read, len(self._header))
         return self._packets.parse(self._header, at)
 
     def _receive_pages(self, packet: Packet) -> None:
@@ -100,7 +103,7 @@ class MultifdChannel:
     def _read_in_place(self, packet: Packet) -> None:
         # Before the first byte: a page that arrives in part is not fresh any more.
         self._maps.received[packet.normal] = True
-        read = self._socket.read_pages(packet.normal, self._buffer.address, self._page_size)
+        read = self._socket.read_pages(packet.normal, self._places)
         if read < packet.payload_size:
             self._tracer.emit(Step.READ_PART, self._name, packet.normal, NO_PAGES, self._buffer)
             raise self._truncated(self._payload_offset(packet), read, packet.payload_size)

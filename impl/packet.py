@@ -1,8 +1,7 @@
 """The header of a multifd packet: decoded, and checked completely before anything of it has an effect."""
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +31,7 @@ NAME_OFFSET: Final = 64
 Offsets = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """A checked packet.
 
     Attributes:
@@ -66,6 +64,10 @@ class PacketReader:
         self._capacity = pages_per_packet(layout.page_size)
         self._page_mask = np.array([layout.page_size - 1], np.uint64)
         self._page_size = np.array([layout.page_size], np.uint64)
+        self._shift = np.uint64(layout.page_size.bit_length() - 1)
+        self._field = b""
+        self._first_page = 0
+        self._length = np.zeros(1, np.uint64)
 
     def check_head(self, head: bytes | memoryview, at: int) -> None:
         """Check the first 12 bytes of a packet that begins at byte `at`: they say how the rest is to be read.
@@ -118,28 +120,41 @@ class PacketReader:
 
     def _pages(self, header: bytes | memoryview, count: int, at: int) -> PageNumbers:
         field = bytes(header[NAME_OFFSET : NAME_OFFSET + BLOCK_NAME_SIZE])
+        if field != self._field:
+            self._find_block(field, at)
+        offsets = np.frombuffer(header, ">u8", count, PACKET_FIXED_SIZE).astype(np.uint64)
+        self._check_offsets(offsets, at)
+        pages: PageNumbers = (offsets >> self._shift).view(np.int64)
+        pages += self._first_page
+        return pages
+
+    def _find_block(self, field: bytes, at: int) -> None:
+        """Look up the block of this packet, and most likely of the next ones."""
         name, terminator, _ = field.partition(b"\0")
         text = name.decode("latin-1")
         if not (name and terminator and text in self._layout.blocks):
             raise self._rejected(Reason.BLOCK_UNKNOWN, at + NAME_OFFSET, repr(text), f"one of {sorted(self._layout.blocks)}")
-        offsets = np.frombuffer(header, ">u8", count, PACKET_FIXED_SIZE).astype(np.uint64)
-        length = np.array([self._layout.blocks[text].length], np.uint64)
-        pages: PageNumbers = (offsets // self._page_size).astype(np.int64) + self._layout.first_page[text]
-        self._check_offsets(offsets, length, pages, at)
-        return pages
+        self._first_page = self._layout.first_page[text]
+        self._length[0] = self._layout.blocks[text].length
+        self._field = field
 
-    def _check_offsets(self, offsets: Offsets, length: Offsets, pages: PageNumbers, at: int) -> None:
-        is_aligned, is_inside = decisions.is_aligned(offsets, self._page_mask), decisions.fits(offsets, length, self._page_size)
-        in_order = np.sort(pages)
-        if is_aligned.all() and is_inside.all() and not (in_order[1:] == in_order[:-1]).any():
+    def _check_offsets(self, offsets: Offsets, at: int) -> None:
+        # All are aligned if none has a low bit, all are inside if the largest is, and equal ones stand side by side when they are sorted.
+        in_order = np.sort(offsets)
+        if (
+            decisions.is_aligned(np.bitwise_or.reduce(offsets, keepdims=True), self._page_mask)[0]
+            and decisions.fits(in_order[-1:], self._length, self._page_size)[0]
+            and not np.count_nonzero(in_order[1:] == in_order[:-1])
+        ):
             return
-        is_new = np.zeros(len(pages), np.bool_)
-        is_new[np.unique(pages, return_index=True)[1]] = True
+        is_aligned, is_inside = decisions.is_aligned(offsets, self._page_mask), decisions.fits(offsets, self._length, self._page_size)
+        is_new = np.zeros(len(offsets), np.bool_)
+        is_new[np.unique(offsets // self._page_size, return_index=True)[1]] = True
         index = int(np.argmin(is_aligned & is_inside & is_new))
         reason, expected = (
             (Reason.PAGE_ALIGNMENT, f"a multiple of {self._layout.page_size}")
             if not is_aligned[index]
-            else (Reason.PAGE_RANGE, f"a page inside of {length[0]} bytes")
+            else (Reason.PAGE_RANGE, f"a page inside of {self._length[0]} bytes")
             if not is_inside[index]
             else (Reason.PAGE_REPEATED, "each page once in a packet")
         )

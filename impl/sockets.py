@@ -40,6 +40,42 @@ _recvmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 _recvmsg.restype = ctypes.c_ssize_t
 
 
+class Places:
+    """Where the pages of one packet after the other are to be read: an array of struct iovec, filled anew for each.
+
+    Args:
+        capacity: of pages in a packet.
+        address: of page 0; the memory must stay where it is as long as anything is read.
+        page_size: in bytes.
+    """
+
+    def __init__(self, capacity: int, address: int, page_size: int) -> None:
+        self.page_size = page_size
+        self._address = address
+        self._vectors: npt.NDArray[np.int64] = np.empty((capacity, 2), np.int64)
+        self._starts, self._lengths = self._vectors[:, 0], self._vectors[:, 1]
+        self._first: int = self._vectors.ctypes.data
+        self._message = _MessageHeader()
+        self._message_address = ctypes.addressof(self._message)
+
+    def of(self, pages: PageNumbers) -> int:
+        """Return the address of a struct msghdr for pages."""
+        starts = self._starts[: pages.size]
+        np.multiply(pages, self.page_size, out=starts)
+        starts += self._address
+        self._lengths.fill(self.page_size)
+        self._message.vectors = self._first
+        self._message.vector_count = pages.size
+        return self._message_address
+
+    def after(self, pages: PageNumbers, read: int) -> int:
+        """Return the same for what is left of pages of which `read` bytes are there."""
+        message = self.of(pages[read // self.page_size :])
+        part = read % self.page_size
+        self._vectors[0] += (part, -part)
+        return message
+
+
 class Activity:
     """When the peer was last heard, on any channel (seconds of time.monotonic)."""
 
@@ -77,12 +113,13 @@ class ChannelSocket:
         self.unread = b""
         self._activity = activity
 
-    def read_into(self, target: memoryview) -> int:
-        """Read until `target` is full; return fewer bytes only at the end of the channel, or if the connection failed."""
-        total = 0
-        while total < len(target):
+    def read_into(self, target: memoryview, enough: int | None = None) -> int:
+        """Read until `target` is full, or has `enough` bytes; return fewer only at the end of the channel, or if the connection failed."""
+        total, size = 0, len(target)
+        flags, enough = (socket.MSG_WAITALL, size) if enough is None else (0, enough)
+        while total < enough:
             try:
-                count = self.socket.recv_into(target[total:], 0, socket.MSG_WAITALL)
+                count = self.socket.recv_into(target[total:], 0, flags)
             except OSError:
                 break
             if not count:
@@ -92,25 +129,15 @@ class ChannelSocket:
             self._activity.touch()
         return total
 
-    def read_pages(self, pages: PageNumbers, address: int, page_size: int) -> int:
+    def read_pages(self, pages: PageNumbers, places: "Places") -> int:
         """Read the contents of `pages` straight to their places; the page numbers must have been checked.
 
         Returns the bytes read: fewer than the pages have only at the end of the channel, or if the connection failed.
-        `address` is that of page 0; the memory must stay where it is meanwhile.
         """
-        vectors = np.empty((pages.size, 2), np.uint64)
-        vectors[:, 0] = pages * page_size + address
-        vectors[:, 1] = page_size
-        return self._read_vectors(vectors, pages.size * page_size)
-
-    def _read_vectors(self, vectors: npt.NDArray[np.uint64], size: int) -> int:
+        message, size = places.of(pages), pages.size * places.page_size
         total = 0
-        remaining = vectors
-        header = _MessageHeader()
         while total < size:
-            header.vectors = remaining.ctypes.data
-            header.vector_count = len(remaining)
-            count = _recvmsg(self.socket.fileno(), ctypes.addressof(header), socket.MSG_WAITALL)
+            count = _recvmsg(self.socket.fileno(), message, socket.MSG_WAITALL)
             if count < 0 and ctypes.get_errno() == errno.EINTR:
                 continue
             if count <= 0:
@@ -119,7 +146,7 @@ class ChannelSocket:
             self.offset += count
             self._activity.touch()
             if total < size:
-                remaining = _after(vectors, total)
+                message = places.after(pages, total)
         return total
 
     def put_back(self, read: bytes) -> None:
@@ -135,12 +162,3 @@ class ChannelSocket:
     def close(self) -> None:
         """Close the socket; nobody may be reading it."""
         self.socket.close()
-
-
-def _after(vectors: npt.NDArray[np.uint64], read: int) -> npt.NDArray[np.uint64]:
-    """Return the vectors that are left when `read` bytes of them are filled; all have the same length."""
-    length = int(vectors[0, 1])
-    rest = vectors[read // length :].copy()
-    rest[0, 0] += np.uint64(read % length)
-    rest[0, 1] -= np.uint64(read % length)
-    return rest
