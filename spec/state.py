@@ -7,7 +7,7 @@ acyclic: Page and Channel lead to Value, never back. So every proof obligation i
 
 from enum import Enum, auto
 
-from colofd.spec.language import Constant, Expr, Index, Map, Relation, Scalar, State, every, some
+from colofd.spec.language import Constant, Expr, Index, Map, Relation, Scalar, State, every, some, where
 
 
 class Page(Index):
@@ -149,10 +149,20 @@ def all_sent(s: World) -> Expr[bool]:
 
 def is_settled(s: World) -> Expr[bool]:
     """Return whether a barrier was the last thing that happened: no page since, and every thread between packets, or gone from there."""
-    quiet = every(Channel, Page)(lambda c, q: s.channel_at[c].within(At.READY, At.EXITED) & (s.packet[c, q] == Carried.NOTHING))
+    quiet = every(Channel)(lambda c: s.channel_at[c].within(At.READY, At.EXITED))
     return quiet & every(Page)(lambda q: ~s.sent[q])
 
 
 def lands_in_guest(s: World, channel: Expr[Channel]) -> Expr[bool]:
     """Return whether the channel's pages go to guest RAM first: always without COLO; with it, only the main channel's, in precopy."""
     return ~s.colo | (channel == MAIN) & s.mirror[channel]
+
+
+def receive_buffer(s: World, page: Expr[Page]) -> Expr[Value]:
+    """Return what the receive buffer of a page holds: where the page lies once no channel carries it."""
+    return where(s.colo, s.cache[page], s.guest[page])
+
+
+def landed_at(s: World, channel: Expr[Channel], page: Expr[Page]) -> Expr[Value]:
+    """Return what lies, between payload and mirroring, where the channel's pages land."""
+    return where(lands_in_guest(s, channel), s.guest[page], s.cache[page])
