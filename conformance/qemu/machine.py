@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import mmap
 import os
 import subprocess
@@ -96,11 +97,20 @@ class Machine:
             self._await(self._client.start_server(str(qmp_path)), _START_SECONDS, "start")
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            self._await(self._client.accept(), _START_SECONDS, "start")
+            self._await(self._accept(), _START_SECONDS, "start")
         except BaseException:
             self.close()
             raise
         self.pid: int = self._process.pid
+
+    async def _accept(self) -> None:
+        """Wait for QMP, and no longer than the process lives."""
+        accepting = asyncio.ensure_future(self._client.accept())
+        while not (await asyncio.wait([accepting], timeout=_POLL_SECONDS))[0]:
+            if self._process is not None and self._process.poll() is not None:
+                accepting.cancel()
+                raise EOFError
+        await accepting
 
     def __enter__(self) -> Self:
         return self
@@ -128,12 +138,20 @@ class Machine:
 
     def wait_for_migration(self, *states: str, within: float = 120.0) -> Mapping[str, Any]:
         """Wait until the migration is in one of these states, and return what is said of it. QemuFailed after `within` seconds."""
+        self.wait_until(lambda: self.migration().get("status") in states, within)
+        return self.migration()
+
+    def wait_until(self, holds: Callable[[], bool], within: float = 30.0) -> None:
+        """Wait until something holds. QemuFailed after `within` seconds."""
         end = time.monotonic() + within
-        while (said := self.migration()).get("status") not in states:
+        while not holds():
             if time.monotonic() > end:
-                raise QemuFailed(f"{self.name}: the migration is {said.get('status')} after {within} s, not {' or '.join(states)}")
+                raise QemuFailed(f"{self.name}: waited {within} s in vain: {self.log() or 'it printed nothing'}")
             time.sleep(_POLL_SECONDS)
-        return said
+
+    def digest(self) -> str:
+        """Return the SHA-256 of RAM as it is now."""
+        return hashlib.sha256(self.ram).hexdigest()
 
     def happened(self) -> Sequence[Mapping[str, Any]]:
         """Return all events up to now."""
