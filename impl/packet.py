@@ -27,6 +27,7 @@ from colofd.spec.reasons import Reason, Rejected
 HEAD: Final = struct.Struct(">III")
 BODY: Final = struct.Struct(">IIIQI")
 NAME_OFFSET: Final = 64
+OFFSET: Final = np.dtype(">u8")
 
 Offsets = npt.NDArray[np.uint64]
 
@@ -62,12 +63,12 @@ class PacketReader:
         self._layout = layout
         self._compression = compression
         self._capacity = pages_per_packet(layout.page_size)
-        self._page_mask = np.array([layout.page_size - 1], np.uint64)
-        self._page_size = np.array([layout.page_size], np.uint64)
-        self._shift = np.uint64(layout.page_size.bit_length() - 1)
+        self._page_mask = np.uint64(layout.page_size - 1)
+        self._page_size = np.uint64(layout.page_size)
+        self._shift = np.array([layout.page_size.bit_length() - 1], np.uint64)
         self._field = b""
         self._first_page = 0
-        self._length = np.zeros(1, np.uint64)
+        self._length = np.uint64(0)
 
     def check_head(self, head: bytes | memoryview, at: int) -> None:
         """Check the first 12 bytes of a packet that begins at byte `at`: they say how the rest is to be read.
@@ -122,11 +123,11 @@ class PacketReader:
         field = bytes(header[NAME_OFFSET : NAME_OFFSET + BLOCK_NAME_SIZE])
         if field != self._field:
             self._find_block(field, at)
-        offsets = np.frombuffer(header, ">u8", count, PACKET_FIXED_SIZE).astype(np.uint64)
+        offsets = np.frombuffer(header, OFFSET, count, PACKET_FIXED_SIZE).astype(np.uint64)
         self._check_offsets(offsets, at)
-        pages: PageNumbers = (offsets >> self._shift).view(np.int64)
-        pages += self._first_page
-        return pages
+        offsets >>= self._shift
+        pages: PageNumbers = offsets.view(np.int64)
+        return pages + self._first_page if self._first_page else pages
 
     def _find_block(self, field: bytes, at: int) -> None:
         """Look up the block of this packet, and most likely of the next ones."""
@@ -135,15 +136,19 @@ class PacketReader:
         if not (name and terminator and text in self._layout.blocks):
             raise self._rejected(Reason.BLOCK_UNKNOWN, at + NAME_OFFSET, repr(text), f"one of {sorted(self._layout.blocks)}")
         self._first_page = self._layout.first_page[text]
-        self._length[0] = self._layout.blocks[text].length
+        self._length = np.uint64(self._layout.blocks[text].length)
         self._field = field
 
     def _check_offsets(self, offsets: Offsets, at: int) -> None:
         # All are aligned if none has a low bit, all are inside if the largest is, and equal ones stand side by side when they are sorted.
-        in_order = np.sort(offsets)
+        in_order = offsets.copy()
+        in_order.sort()
+        largest = in_order[-1]
         if (
-            decisions.is_aligned(np.bitwise_or.reduce(offsets, keepdims=True), self._page_mask)[0]
-            and decisions.fits(in_order[-1:], self._length, self._page_size)[0]
+            decisions.is_aligned(np.bitwise_or.reduce(offsets), self._page_mask)
+            # Asked twice, for NumPy warns of a single number that wraps around.
+            and largest <= self._length
+            and decisions.fits(largest, self._length, self._page_size)
             and not np.count_nonzero(in_order[1:] == in_order[:-1])
         ):
             return
@@ -154,7 +159,7 @@ class PacketReader:
         reason, expected = (
             (Reason.PAGE_ALIGNMENT, f"a multiple of {self._layout.page_size}")
             if not is_aligned[index]
-            else (Reason.PAGE_RANGE, f"a page inside of {self._length[0]} bytes")
+            else (Reason.PAGE_RANGE, f"a page inside of {self._length} bytes")
             if not is_inside[index]
             else (Reason.PAGE_REPEATED, "each page once in a packet")
         )

@@ -45,15 +45,17 @@ def _hurried(deadline: str, seconds: int) -> Edit:
 _PREPARE_OLD: Final = """\
             self.require_running()
             maps = self.require_maps()
-            precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)
-            if not decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving):
 """
 _PREPARE_NEW: Final = """\
             maps = self.require_maps()
-            in_colo = {Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING}
-            precopy, receiving = np.bool_(self.phase not in in_colo), np.bool_(self.phase is Phase.RECEIVING)
-            if self.phase is Phase.SETUP:
 """
+_RULE_OLD: Final = "        precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)\n"
+_RULE_NEW: Final = """\
+        in_colo = {Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING}
+        precopy, receiving = np.bool_(self.phase not in in_colo), np.bool_(self.phase is Phase.RECEIVING)
+"""
+_ACCEPTS_OLD: Final = "            decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving),\n"
+_ACCEPTS_NEW: Final = "            np.bool_(self.phase is not Phase.SETUP),\n"
 
 _MIRROR_OLD: Final = """\
         if mirrored:
@@ -170,7 +172,14 @@ _LATCH: Final = (
         _MIRROR_AGAIN,
         rule="receive.mirror",
     ),
-    _mutant("a packet prepared after failover is mirrored", "impl/reception.py", _PREPARE_OLD, _PREPARE_NEW, rule="receive.prepare"),
+    _mutant(
+        "a packet prepared after failover is mirrored",
+        "impl/reception.py",
+        _PREPARE_OLD,
+        _PREPARE_NEW,
+        also=(Edit("impl/reception.py", _RULE_OLD, _RULE_NEW), Edit("impl/reception.py", _ACCEPTS_OLD, _ACCEPTS_NEW)),
+        rule="receive.prepare",
+    ),
     _mutant(
         "a packet is mirrored before its payload is complete",
         "impl/channel.py",
