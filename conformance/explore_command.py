@@ -1,6 +1,5 @@
 """`colofd explore`: every reachable state of a finite instance, or a shortest run."""
 
-import difflib
 import json
 import os
 import sys
@@ -9,13 +8,15 @@ from typing import Any, Final
 
 import click
 
+from colofd.conformance.run_text import run_text
+from colofd.conformance.unknown_names import UnknownName
 from colofd.model.controls import HARMLESS, WRONG
-from colofd.model.finite import Instance, Sizes, State
+from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import SLICES, slice_of
 from colofd.model.search import Exploration
 from colofd.model.search import explore as explore_all
 from colofd.model.search_estimate import estimated_bytes
-from colofd.model.search_runs import Goal, Run, broken_clause, shortest_run, taken_rule
+from colofd.model.search_runs import Goal, broken_clause, shortest_run, taken_rule
 from colofd.model.search_table import TooLarge
 from colofd.spec.language import Spec
 from colofd.spec.protocol import SPEC, spec_sha256
@@ -31,12 +32,6 @@ Examples:
   colofd explore --until checkpoint.commit --channels 1 --pages 1
   colofd explore --control "mirror decided again" --until isolation.guest --channels 1 --pages 1
 """
-
-
-class UnknownName(click.ClickException):
-    """A name on the command line stands for nothing."""
-
-    exit_code = 2
 
 
 @click.command(epilog=EXAMPLES)
@@ -75,21 +70,15 @@ def _spec(control: str | None) -> Spec:
         return SPEC
     by_name = {each.name: each for each in (*WRONG, *HARMLESS)}
     if control not in by_name:
-        raise UnknownName(_nearest("control", control, list(by_name)))
+        raise UnknownName("control", control, list(by_name))
     return by_name[control].spec
 
 
 def _instance(spec: Spec, part: str, sizes: Sizes) -> Instance:
     names = [each.name for each in SLICES]
     if part not in names:
-        raise UnknownName(_nearest("slice", part, names))
+        raise UnknownName("slice", part, names)
     return Instance(spec, slice_of(part), sizes)
-
-
-def _nearest(what: str, name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
-    return f"there is no {what} {name!r}; {hint}"
 
 
 def _free_memory() -> int:
@@ -177,7 +166,7 @@ def _wanted(instance: Instance, name: str) -> _Wanted:
         return _Wanted(taken_rule(instance, name), False)
     if name in instance.clauses:
         return _Wanted(broken_clause(instance, name), True)
-    raise UnknownName(_nearest("rule or clause", name, [*rules, *instance.clauses]))
+    raise UnknownName("rule or clause", name, [*rules, *instance.clauses])
 
 
 def _report_run(instance: Instance, name: str, *, as_json: bool) -> None:
@@ -190,25 +179,5 @@ def _report_run(instance: Instance, name: str, *, as_json: bool) -> None:
     elif run is None:
         click.echo(f"no run {'breaks' if wanted.is_clause else 'takes'} {name} in the slice {instance.part.name}")
     else:
-        click.echo("\n".join(_run_text(instance, run)))
+        click.echo("\n".join(run_text(instance, run)))
     sys.exit(0 if (run is None) == wanted.is_clause else 1)
-
-
-def _run_text(instance: Instance, run: Run) -> list[str]:
-    width = max(len(name) for name in run.names)
-    lines = [f"begins with {', '.join(_holding(instance, run.states[0]))}"]
-    for number, (name, before, after) in enumerate(zip(run.names, run.states, run.states[1:], strict=False), 1):
-        lines.append(f"{number:3}  {name:{width}}  {_changes(instance, before, after)}")
-    return lines
-
-
-def _holding(instance: Instance, state: State) -> list[str]:
-    """Return the choices of a run, and what the pages hold."""
-    shown = [place.name for place in instance.places if place.cell in {"colo", "deferred", "guest", "cache", "primary"}]
-    described = instance.described(state)
-    return [f"{name} = {described[name]}" for name in shown]
-
-
-def _changes(instance: Instance, before: State, after: State) -> str:
-    old, new = instance.described(before), instance.described(after)
-    return ", ".join(f"{name} := {new[name]}" for name in new if new[name] != old[name]) or "changes nothing"
