@@ -3,7 +3,7 @@
 Effort is limited by the solver's own count of resources and not by time, so an answer does not depend on the machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -74,20 +74,21 @@ def ask_z3(text: str) -> Answer:
 
 def ask_cvc5(text: str) -> Answer:
     """Return what cvc5 says; SolverFailed if it does not understand the text."""
-    answer, _ = _asked_cvc5(text)
+    answer, _ = _asked_cvc5(text, {})
     return answer
 
 
 def cvc5_proof(text: str) -> str | None:
-    """Return cvc5's proof that there is no counter-example, in its format CPC, or None where it gives none; SolverFailed as above."""
-    answer, question = _asked_cvc5(text, **{"produce-proofs": "true", "proof-format-mode": "cpc"})
+    """Return cvc5's proof, in its format CPC, that there is no counter-example, or None where it gives none; SolverFailed as above."""
+    options = {"produce-proofs": "true", "proof-format-mode": "cpc", "proof-granularity": "dsl-rewrite"}
+    answer, question = _asked_cvc5(text, options)
     if answer is not Answer.NONE:
         return None
     said = [question.proofToString(proof) for proof in question.getProof()]
     return "".join(part.decode() if isinstance(part, bytes) else str(part) for part in said) or None
 
 
-def _asked_cvc5(text: str, **options: str) -> tuple[Answer, Any]:
+def _asked_cvc5(text: str, options: Mapping[str, str]) -> tuple[Answer, Any]:
     import cvc5  # noqa: PLC0415  # loaded when it is asked for
 
     question = cvc5.Solver()
