@@ -1,41 +1,12 @@
-"""Negative controls of the protocol between primary and secondary, as `model/controls.py` has them of the receive path."""
+"""Known mistakes of the protocol between primary and secondary: what the layer with both sides says, with one text changed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
-
-from colofd.spec.both_sides import BOTH_SIDES, BothSides, Message, PrimaryAt
+from colofd.model.controls_declared import Shows, of_both_sides
+from colofd.spec.both_sides import BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
-from colofd.spec.language import Expr, Layer, Rule, Spec
-from colofd.spec.protocol import SPEC
+from colofd.spec.language import Expr
 from colofd.spec.state import Phase
 
-
-@dataclass(frozen=True)
-class ProtocolControl:
-    """A wrong text for one rule of the layer, or for what the layer adds to a rule of the receive path."""
-
-    name: str
-    rule: Rule
-
-    @property
-    def changed_spec(self) -> Spec:
-        """The specification with only the changed rule: what is not proved of it is not proved of the whole."""
-        return Spec(BothSides, BOTH_SIDES.initial, (self.rule,), BOTH_SIDES.clauses)
-
-
-def _extended(step: str, text: Callable[..., None]) -> Rule:
-    layer = Layer(SPEC, BothSides)
-    layer.extends(step, source="instead of what the layer adds")(text)
-    return layer.extended[step]
-
-
-def _own(identifier: str, text: Callable[..., None]) -> Rule:
-    layer = Layer(SPEC, BothSides)
-    replaced = BOTH_SIDES.rule(identifier)
-    layer.rule(identifier, by=replaced.actor, source=f"instead of: {replaced.source}")(text)
-    (rule,) = layer.added
-    return rule
+controls = of_both_sides()
 
 
 def _take(s: BothSides, message: Message) -> None:
@@ -52,10 +23,28 @@ def _send(s: BothSides, message: Message) -> None:
     s.in_flight[:] = more
 
 
+def _shows(clause: str) -> Shows:
+    return Shows(clause, "both-sides")
+
+
+@controls.wrong(
+    "take-over drops an answered checkpoint",
+    Step.TAKE_OVER,
+    must_fail=("failover.take-over keeps output.commit", "failover.take-over keeps output.promise"),
+    shows=_shows("output.commit"),
+    source="migration/colo.c:secondary_vm_do_failover",
+)
 def _take_over_drops_the_answered(_s: BothSides) -> None:
     """A failover between VMSTATE_RECEIVED and the flush goes back behind what the primary has released, as in QEMU."""
 
 
+@controls.wrong(
+    "answered without validating",
+    Step.ANSWER,
+    must_fail=("checkpoint.answer keeps output.promise",),
+    shows=_shows("output.promise"),
+    source="migration/colo.c:colo_incoming_process_checkpoint",
+)
 def _answer_without_validating(s: BothSides) -> None:
     """VMSTATE_RECEIVED is sent for a device state that may not load, as in QEMU."""
     s.when(s.phase == Phase.RECEIVED, ~s.is_promised)
@@ -63,10 +52,24 @@ def _answer_without_validating(s: BothSides) -> None:
     _send(s, Message.VMSTATE_RECEIVED)
 
 
+@controls.wrong(
+    "flushed before the answer",
+    Step.FLUSH_BEGIN,
+    must_fail=("checkpoint.flush-begin keeps output.promise",),
+    shows=_shows("output.promise"),
+    source="ours: migration/colo.c:colo_incoming_process_checkpoint the other way round",
+)
 def _flush_unanswered(_s: BothSides) -> None:
     """The flush does not wait for the answer."""
 
 
+@controls.wrong(
+    "output released when sent",
+    "colo.release-output",
+    must_fail=("colo.release-output keeps output.commit", "colo.release-output keeps output.received-message"),
+    shows=_shows("output.commit"),
+    source="ours: migration/colo.c:colo_do_checkpoint_transaction without waiting for VMSTATE_RECEIVED",
+)
 def _release_when_sent(s: BothSides) -> None:
     """The primary lets its output go as soon as it has sent everything."""
     s.when(s.primary_at == PrimaryAt.SENT)
@@ -75,6 +78,13 @@ def _release_when_sent(s: BothSides) -> None:
     _take(s, Message.VMSTATE_RECEIVED)
 
 
+@controls.wrong(
+    "primary resumed when released",
+    "colo.resume",
+    must_fail=("colo.resume keeps commit.device",),
+    shows=_shows("commit.device"),
+    source="ours: migration/colo.c:colo_do_checkpoint_transaction without waiting for VMSTATE_LOADED",
+)
 def _resume_when_released(s: BothSides) -> None:
     """The primary's guest runs again before the secondary has said that it has loaded."""
     s.when(s.primary_at == PrimaryAt.RELEASED)
@@ -82,11 +92,25 @@ def _resume_when_released(s: BothSides) -> None:
     _take(s, Message.VMSTATE_LOADED)
 
 
+@controls.wrong(
+    "device state taken from a running primary",
+    Step.CHECKPOINT_RECEIVED,
+    must_fail=("checkpoint.received keeps commit.device",),
+    shows=_shows("commit.device"),
+    source="ours: migration/savevm.c:qemu_save_device_state before the guest is stopped",
+)
 def _receive_while_running(s: BothSides) -> None:
     """The device state is taken while the primary may still run."""
     s.arriving_device = s.primary_device
 
 
+@controls.wrong(
+    "commit without device state",
+    Step.COMMIT,
+    must_fail=("checkpoint.commit keeps isolation.device",),
+    shows=_shows("isolation.device"),
+    source="migration/colo.c:colo_incoming_process_checkpoint: a device state that fails to load after the flush has no way back",
+)
 def _commit_without_device(s: BothSides) -> None:
     """The flush is a commit, but the guest keeps the device state that it had."""
     s.survivor_device = s.arriving_device
@@ -96,20 +120,14 @@ def _commit_without_device(s: BothSides) -> None:
     _send(s, Message.VMSTATE_LOADED)
 
 
+@controls.wrong(
+    "checkpoint begun unasked",
+    Step.CHECKPOINT_BEGIN,
+    must_fail=("checkpoint.begin keeps colo.receiving", "checkpoint.begin keeps colo.requested"),
+    shows=_shows("colo.requested"),
+    source="ours: migration/colo.c:colo_wait_handle_message without waiting",
+)
 def _begin_unasked(s: BothSides) -> None:
     """A checkpoint begins although none was requested."""
     s.has_committed = False
     _send(s, Message.CHECKPOINT_REPLY)
-
-
-PROTOCOL_CONTROLS: Final = (
-    ProtocolControl("take-over drops an answered checkpoint", _extended(Step.TAKE_OVER, _take_over_drops_the_answered)),
-    ProtocolControl("answered without validating", _own("checkpoint.answer", _answer_without_validating)),
-    ProtocolControl("flushed before the answer", _extended(Step.FLUSH_BEGIN, _flush_unanswered)),
-    ProtocolControl("output released when sent", _own("colo.release-output", _release_when_sent)),
-    ProtocolControl("primary resumed when released", _own("colo.resume", _resume_when_released)),
-    ProtocolControl("device state taken from a running primary", _extended(Step.CHECKPOINT_RECEIVED, _receive_while_running)),
-    ProtocolControl("commit without device state", _extended(Step.COMMIT, _commit_without_device)),
-    ProtocolControl("checkpoint begun unasked", _extended(Step.CHECKPOINT_BEGIN, _begin_unasked)),
-)
-"""Each breaks at least one clause; the tests pin which."""

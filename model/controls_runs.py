@@ -1,117 +1,38 @@
-"""What each control must break: which obligations of the proof, and in a shortest run from an initial state."""
+"""What a changed specification breaks: obligations that are not proved any more, and a shortest run from an initial state."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
 
-from colofd.model.controls import WRONG, Control
-from colofd.model.finite import Instance, Sizes
+from colofd.model.controls_declared import Control, Shows
+from colofd.model.finite import Instance
 from colofd.model.finite_slices import slice_of
-from colofd.model.proof_obligations import Kind
+from colofd.model.proof import Verdict, verdicts
+from colofd.model.proof_obligations import Kind, Obligation, obligations
 from colofd.model.search_runs import Run, broken_clause, broken_promise, shortest_run
-
-_SMALLEST: Final = Sizes(1, 1, 2)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a control breaks.
-
-    `must_fail` are the obligations that are not proved, `breaks` is what a run breaks: the id of a clause, or a kind of obligation.
-    The run is searched in the slice `part` with these `sizes`.
-    """
-
-    must_fail: tuple[str, ...]
-    breaks: str | Kind
-    part: str = "core"
-    sizes: Sizes = _SMALLEST
+from colofd.model.solver import Solver
 
 
-EXPECTED: Final[Mapping[str, Expected]] = {
-    "mirror decided again": Expected(
-        ("receive.mirror keeps isolation.guest", "receive.mirror leaves the guest"),
-        "isolation.guest",
-    ),
-    "late packet latched outside COLO": Expected(
-        ("receive.prepare keeps receive.latched",),
-        "isolation.guest",
-    ),
-    "zero pages not recorded": Expected(
-        ("receive.prepare keeps receive.recorded",),
-        Kind.COMMIT,
-    ),
-    "elision always": Expected(
-        ("receive.zero-page keeps receive.landed-content",),
-        "receive.clean-page-arrived",
-    ),
-    "elision on a later arrival": Expected(
-        ("receive.zero-page keeps receive.landed-content",),
-        "receive.clean-page-arrived",
-    ),
-    "flush without own dirty log": Expected(
-        ("checkpoint.flush-begin keeps mirror.dirty-covers",),
-        Kind.COMMIT,
-    ),
-    "commit while dirty": Expected(
-        ("checkpoint.commit has the primary's RAM",),
-        Kind.COMMIT,
-    ),
-    "flush after failover": Expected(
-        ("checkpoint.flush-page keeps isolation.guest", "checkpoint.flush-page owns cache, touch 1"),
-        "isolation.guest",
-    ),
-    "take-over in a flush": Expected(
-        ("failover.take-over keeps isolation.guest",),
-        "isolation.guest",
-    ),
-    "cache released under threads": Expected(
-        ("own.release-cache keeps own.cache-lifetime",),
-        Kind.OWNERSHIP,
-    ),
-    "receivedmap released under threads": Expected(
-        ("own.release-receivedmap keeps own.receivedmap-lifetime",),
-        Kind.OWNERSHIP,
-        "plain",
-    ),
-    "no barrier before COLO": Expected(
-        (
-            "phase.enter-colo keeps mirror.dirty-covers",
-            "phase.enter-colo keeps receive.latched",
-            "phase.enter-colo keeps barrier.quiet-phases",
-            "phase.enter-colo has the primary's RAM",
-        ),
-        Kind.COMMIT,
-    ),
-    "no barrier before received": Expected(
-        ("checkpoint.received keeps receive.latched", "checkpoint.received keeps barrier.quiet-phases"),
-        Kind.COMMIT,
-    ),
-    "page sent twice in a round": Expected(
-        (
-            "send.normal-page keeps receive.one-carrier",
-            "send.normal-page keeps receive.landed-content",
-            "send.normal-page keeps send.zero-flag-honest",
-        ),
-        "receive.clean-page-arrived",
-        sizes=Sizes(2, 1, 2),
-    ),
-    "initial buffer of anything": Expected(
-        ("initially receive.untouched-buffer-zero",),
-        "receive.clean-page-arrived",
-    ),
-}
-"""By the name of the control."""
+def asked_of(control: Control) -> tuple[Obligation, ...]:
+    """Return the obligations of what a change changes: the others are those of the specification, and proved there."""
+    is_initial = control.initial is not control.base.initial
+    return tuple(each for each in obligations(control.changed_spec) if is_initial or each.kind is not Kind.INITIATION)
 
 
-def run_to_what_breaks(control: Control) -> Run | None:
-    """Return a shortest run in which a wrong control breaks what it should, or None if it does not."""
-    expected = EXPECTED[control.name]
-    instance = Instance(control.spec, slice_of(expected.part), expected.sizes)
-    if isinstance(expected.breaks, Kind):
-        return shortest_run(instance, broken_promise(instance, expected.breaks))
-    return shortest_run(instance, broken_clause(instance, expected.breaks))
+def unproved(control: Control, solvers: Sequence[Solver]) -> list[Verdict]:
+    """Return the verdicts on the obligations that the solvers do not prove of a change."""
+    spec, asked = control.changed_spec, asked_of(control)
+    # One by one: these few are asked in this process.
+    return [verdict for each in asked for verdict in verdicts(spec, [each], solvers) if not verdict.is_proved]
 
 
-def wrong_controls() -> tuple[tuple[Control, Expected], ...]:
-    """Return all wrong controls with what they break, in the order in which they are shown: the latch first."""
-    return tuple((control, EXPECTED[control.name]) for control in WRONG)
+def instance_of(control: Control, shows: Shows) -> Instance:
+    """Return the instance in which a run of a changed specification is searched."""
+    return Instance(control.spec, slice_of(shows.part), shows.sizes)
+
+
+def run_of(control: Control) -> Run | None:
+    """Return a shortest run in which a wrong change breaks what it should, or None if it does not."""
+    if control.shows is None:
+        return None
+    instance, breaks = instance_of(control, control.shows), control.shows.breaks
+    goals = broken_promise(instance, breaks) if isinstance(breaks, Kind) else broken_clause(instance, breaks)
+    return shortest_run(instance, goals)

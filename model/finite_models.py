@@ -66,7 +66,8 @@ def counter_model(spec: Spec, obligation: Obligation) -> CounterModel | None:
     state = []
     for place in instance.places:
         cell = getattr(spec.state, place.cell)
-        arguments = [members[sort_name(sort)][member] for sort, member in zip(cell.key, place.key, strict=True)]
+        keys = zip(cell.key, place.key, strict=True) if place.cell in declared else ()
+        arguments = [_argument(sort, member, members, declared[place.cell].domain(number)) for number, (sort, member) in enumerate(keys)]
         state.append(value(place.cell, arguments, cell.to))
     bindings = {each: value(_declared_name(each, declared), [], each.sort) for each in _parameters(spec, obligation)}
     return CounterModel(instance, tuple(state), bindings, _step(instance, obligation, bindings))
@@ -84,6 +85,11 @@ def _members(model: Any, declared: Mapping[str, Any]) -> Members:
         others = [member for member, is_named in zip(universe, is_first, strict=True) if not is_named]
         members[sort_name(sort)] = [*named, *others] or [None]
     return members
+
+
+def _argument(sort: Sort, member: int, members: Members, domain: Any) -> Any:
+    """Return the solver's name of a member of a key's sort; `domain` is the solver's name of that sort."""
+    return domain.constructor(member)() if issubclass(sort, Enum) else members[sort_name(sort)][member]
 
 
 def _number(said: str, sort: Sort, members: Members) -> int:

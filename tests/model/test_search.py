@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from colofd.model import finite_numpy
-from colofd.model.controls import HARMLESS, WRONG, Control
+from colofd.model.controls import HARMLESS, WRONG
+from colofd.model.controls_declared import Control
 from colofd.model.finite import Instance, Sizes, State, Step
 from colofd.model.finite_numpy import Reading
 from colofd.model.finite_slices import SLICES, slice_of

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from colofd.model.controls import WRONG, Control
+from colofd.model.controls import WRONG
+from colofd.model.controls_declared import Control
 from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
 from colofd.spec.constants import Step
 from colofd.spec.language import Rule, Spec
