@@ -5,10 +5,12 @@ is the written one, else what it held`, so a clause after a step is the same cla
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from colofd.spec.language import And, Equal, Every, Expr, Not, Or, Parameter, Read, Rule, Some, Update, Where
 from colofd.spec.language.cells import Cell
+
+T = TypeVar("T")
 
 Key = tuple[Expr[Any], ...]
 Reading = Callable[[Cell, Key], Expr[Any]]
@@ -52,6 +54,16 @@ def after(rule: Rule, expression: Expr[Any]) -> Expr[Any]:
     def read(cell: Cell, key: Key) -> Expr[Any]:
         return _after(written[cell], key) if cell in written else Read(cell, key)
 
+    return _rewrite(expression, read, {})
+
+
+def substituted(expression: Expr[T], bindings: Bindings) -> Expr[T]:
+    """Return the expression with other expressions in place of parameters."""
+    return _rewrite(expression, Read, bindings)
+
+
+def read_as(expression: Expr[T], read: Reading) -> Expr[T]:
+    """Return the expression with what `read` says in place of each read of a cell."""
     return _rewrite(expression, read, {})
 
 

@@ -78,11 +78,12 @@ def broken_promise(instance: Instance, kind: Kind) -> list[Goal]:
         if obligation.kind is kind:
             assumed = [each for each in obligation.hypotheses if each not in clauses]
             rule = obligation.name.partition(" ")[0]
-            goals += list(_broken(instance, rule, [*assumed, ~obligation.goal]))
+            goals += list(steps_with(instance, rule, [*assumed, ~obligation.goal]))
     return goals
 
 
-def _broken(instance: Instance, rule: str, formulas: Sequence[Expr[bool]]) -> Iterator[Goal]:
+def steps_with(instance: Instance, rule: str, formulas: Sequence[Expr[bool]]) -> Iterator[Goal]:
+    """Yield the goals that a rule is taken where all formulas hold; parameters that are not its own stand for anything."""
     by_arguments = {step.arguments: step for step in instance.steps if step.rule.id == rule}
     own = instance.spec.rule(rule).parameters
     others = _free(formulas, set(own))
