@@ -27,7 +27,7 @@ class MultifdChannel:
         self._reception = reception
         self._barrier = barrier
         self._tracer = reception.tracer
-        self._guest = reception.require_guest()
+        self._guest = reception.require_guest_for_threads()
         self._cache = reception.cache
         in_guest = decisions.packet_lands_in_guest(reception.colo)
         self._buffer = self._guest if in_guest else reception.require_cache()

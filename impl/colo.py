@@ -78,6 +78,7 @@ class Secondary:
             with self._reception.lock:
                 self._reception.require_running()
                 self._barrier.require_settled(self._stream.offset)
+                self._reception.make_guest_read_only()
                 self._reception.enter(Phase.IDLE, Step.ENTER_COLO, of=BEFORE_COLO)
                 self._commits.count(device_state)
             self._commits.tell()

@@ -38,6 +38,8 @@ class Destination:
         mirror: with COLO, whether precopy is copied to the guest packet by packet, or once when COLO begins.
         prealloc: whether RAM and cache are made resident before the stream is read. Otherwise a page becomes so when it first arrives:
             a stream is slower by that, but pages that never come take no memory (QEMU's memory backends have the same choice).
+        guard: whether the receive threads have guest RAM in a mapping of their own, read-only once COLO has begun: whatever is wrong
+            about a receiver then ends it (SIGSEGV, or an error with EFAULT), and does not corrupt the guest. For tests.
         page_size: bytes of a target page.
         machine: the machine type that the source must have; None accepts any.
         uuid: the 16 bytes that the source must name; None accepts any.
@@ -62,6 +64,7 @@ class Destination:
         compression: Compression = Compression.NONE,
         mirror: Literal["packet", "deferred"] = "packet",
         prealloc: bool = False,
+        guard: bool = False,
         page_size: int = TARGET_PAGE_SIZE,
         machine: str | None = None,
         uuid: bytes | None = None,
@@ -88,6 +91,7 @@ class Destination:
             limits or Limits(),
             deadlines or Deadlines(),
             prealloc,
+            guard,
         )
         layout = Layout(blocks, page_size)
         self._tracer = Tracer(trace, gate)

@@ -139,5 +139,8 @@ class Ending:
     def _release_guest(self) -> None:
         with self._reception.lock:
             guest, self._reception.guest = self._reception.guest, None
+            guarded, self._reception.guarded_guest = self._reception.guarded_guest, None
+            if guarded is not None:
+                guarded.release()
             if guest is not None:
                 self._is_guest_held = guest.release()

@@ -16,15 +16,17 @@ LARGE = 32 << 20
 class Region:
     """Memory of whole pages, fresh zeros at first; with `prealloc`, every page is there before the first one arrives.
 
+    The memory is anonymous, or the `memory` that is given.
+
     Attributes:
         rows: uint8, shape (pages, page size).
         pages: the same memory as one item per page, shape (pages,): whole pages are assigned at the speed of memcpy.
         address: of the first byte.
     """
 
-    def __init__(self, pages: int, page_size: int, *, prealloc: bool = False) -> None:
+    def __init__(self, pages: int, page_size: int, *, prealloc: bool = False, memory: mmap.mmap | None = None) -> None:
         size = pages * page_size
-        self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if memory is None else memory
         if size >= LARGE:
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_HUGEPAGE)

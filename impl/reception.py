@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from colofd.impl import decisions
+from colofd.impl.guard import GuardedRegion, map_twice
 from colofd.impl.interface import Commit, Deadlines, Guest, Limits
 from colofd.impl.maps import PageMaps
 from colofd.impl.memory import Layout, Region
@@ -36,6 +37,7 @@ class Options:
     limits: Limits
     deadlines: Deadlines
     prealloc: bool = False
+    guard: bool = False
 
 
 class EndedError(Exception):
@@ -59,6 +61,7 @@ class Reception:
         self.lock = threading.Condition()
         self.layout = layout
         self.options = options
+        guarded_guest: in guard mode guest RAM as the receive threads have it, a second mapping.
         self.tracer = tracer
         self.activity = Activity()
         self.colo = np.bool_(options.colo)
@@ -78,11 +81,12 @@ class Reception:
     def allocate(self) -> tuple[Region, Region | None, PageMaps]:
         """Make guest RAM, the cache (with COLO) and the maps: fresh zeros, before any receive thread exists."""
         pages, prealloc = (self.layout.page_count, self.layout.page_size), self.options.prealloc
-        guest = Region(*pages, prealloc=prealloc)
+        guest, for_threads = map_twice(*pages, prealloc=prealloc) if self.options.guard else (Region(*pages, prealloc=prealloc), None)
         cache = Region(*pages, prealloc=prealloc) if self.options.colo else None
+        self.guarded_guest: GuardedRegion | None = None
         maps = PageMaps(self.layout.page_count)
         with self.lock:
-            self.guest, self.cache, self.maps = guest, cache, maps
+            self.guest, self.guarded_guest, self.cache, self.maps = guest, for_threads, cache, maps
         return guest, cache, maps
 
     @property
@@ -199,3 +203,13 @@ def _forget_frames(error: BaseException) -> None:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     error.__traceback__ = None
+    def require_guest_for_threads(self) -> Region:
+        """Return guest RAM as the receive threads have it: in guard mode a mapping of their own. Raises as `require_guest`."""
+        guest = self.require_guest()
+        return self.guarded_guest or guest
+
+    def make_guest_read_only(self) -> None:
+        """In guard mode, let the receive threads write guest RAM no more. Raises OSError."""
+        if self.guarded_guest is not None:
+            self.guarded_guest.make_read_only()
+

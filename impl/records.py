@@ -33,7 +33,7 @@ class RamSection:
         self._barrier = barrier
         self._tracer = reception.tracer
         self._layout = reception.layout
-        self._guest = reception.require_guest()
+        self._guest = reception.require_guest_for_threads()
         self._cache = reception.cache
         self._maps = reception.require_maps()
         self._has_channels = reception.options.channels > 0

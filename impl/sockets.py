@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import math
+import os
 import socket
 import struct
 import time
@@ -74,6 +75,12 @@ class Places:
         part = read % self.page_size
         self._vectors[0] += (part, -part)
         return message
+def require_lost_connection(number: int | None) -> None:
+    """Raise OSError for an error number that is the receiver's own trouble: memory that it must not write, or that it does not get."""
+    if number in {errno.EFAULT, errno.ENOMEM, errno.ENOBUFS}:
+        raise OSError(number, os.strerror(number))
+
+
 
 
 class Activity:
@@ -120,7 +127,8 @@ class ChannelSocket:
         while total < enough:
             try:
                 count = self.socket.recv_into(target[total:], 0, flags)
-            except OSError:
+            except OSError as error:
+                require_lost_connection(error.errno)
                 break
             if not count:
                 break
@@ -138,6 +146,8 @@ class ChannelSocket:
         total = 0
         while total < size:
             count = _recvmsg(self.socket.fileno(), message, socket.MSG_WAITALL)
+            if count < 0:
+                require_lost_connection(ctypes.get_errno())
             if count < 0 and ctypes.get_errno() == errno.EINTR:
                 continue
             if count <= 0:

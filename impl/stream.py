@@ -5,7 +5,7 @@ import time
 
 from colofd.impl.phases import Phase
 from colofd.impl.reception import EndedError, Reception
-from colofd.impl.sockets import CHUNK, ChannelSocket, set_timeout
+from colofd.impl.sockets import CHUNK, ChannelSocket, require_lost_connection, set_timeout
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.reasons import Reason, Rejected
 
@@ -130,7 +130,8 @@ class MainStream:
                 count = self._socket.recv_into(target)
             except BlockingIOError:
                 continue
-            except OSError:
+            except OSError as error:
+                require_lost_connection(error.errno)
                 count = 0
             if not count:
                 self._require_running()
