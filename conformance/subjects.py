@@ -80,6 +80,9 @@ Factory = Callable[[Options, Guest, Callable[[TraceEvent], None], Callable[[Step
 class BuiltIn:
     """The receiver of `colofd.impl`."""
 
+    is_guarded = False
+    """Whether its threads have guest RAM read-only in COLO."""
+
     def __init__(self, options: Options, guest: Guest, trace: Callable[[TraceEvent], None], gate: Callable[[Step, str], None]) -> None:
         self._page_size = options.page_size
         self._destination = Destination(
@@ -90,6 +93,7 @@ class BuiltIn:
             mirror="deferred" if options.is_mirror_deferred else "packet",
             page_size=options.page_size,
             guest=guest,
+            guard=self.is_guarded,
             deadlines=PATIENCE,
             trace=trace,
             gate=gate,
