@@ -4,9 +4,9 @@ from typing import Final
 
 from colofd.spec.both_sides import BOTH_SIDES, BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
-from colofd.spec.language import ClauseBook, Except, Expr, ProgressBook, some
+from colofd.spec.language import ClauseBook, Except, Expr, ProgressBook, every, some
 from colofd.spec.progress.terms import EMPTY_PACKET
-from colofd.spec.state import At, Channel, Phase, is_receiving
+from colofd.spec.state import At, Channel, Page, Phase, is_receiving
 
 _ENDS: Final = (Phase.FAILOVER, Phase.STOPPED, Phase.COMPLETED, Phase.FAILED)
 _INSTEAD: Final = "somebody must choose this way out: it ends a wait, and is no way on"
@@ -28,6 +28,11 @@ def _still_receives(s: BothSides) -> Expr[bool]:
     return ~s.phase.within(*_ENDS)
 
 
+def _begins_empty_round(s: BothSides) -> Expr[bool]:
+    """Nothing was sent since the last barrier, and no channel has read SYNC since."""
+    return every(Page)(lambda p: ~s.sent[p]) & every(Channel)(lambda c: s.channel_at[c] != At.PARKED)
+
+
 no_way_on = waits.excuses(
     [
         Except("guest.primary-write", _NO_HELP),
@@ -37,6 +42,7 @@ no_way_on = waits.excuses(
         Except(Step.READ_PART, _NO_HELP),
         Except(Step.MAIN_READ_PART, _NO_HELP),
         EMPTY_PACKET,
+        Except(Step.PARK, "the peer ends rounds with no pages, for ever", _begins_empty_round),
         Except("fault.primary-dies", _FAULT),
         Except("fault.message-lost", _FAULT),
         Except(Step.EXIT, _FAULT, _still_receives),
