@@ -131,6 +131,7 @@ class Plan:
         self._writers = [stream.PacketWriter(load.compression, PAGE) for _ in range(load.channels)]
         self.landed: PageNumbers = np.full(load.pages, -1, np.int64)
         self.payloads: list[bytes] = []
+        self._is_named = False
         self._build()
 
     def write(self, folder: Path) -> None:
@@ -203,6 +204,7 @@ class Plan:
     def _round(self, pages: PageNumbers) -> None:
         """Send pages, and end the round. Packets go to the channels by turns."""
         if not self._channels:
+            self._is_named = False
             for some in _packets(pages):
                 self._records(some)
             return
@@ -223,13 +225,16 @@ class Plan:
         return pieces
 
     def _records(self, pages: PageNumbers) -> None:
-        named = stream.be64(int(pages[0]) * PAGE | RecordFlag.PAGE) + stream.counted(BLOCK)
-        words = (pages[1:] * PAGE | (RecordFlag.PAGE | RecordFlag.CONTINUE)).astype(">u8").tobytes()
+        words = (pages * PAGE | (RecordFlag.PAGE | RecordFlag.CONTINUE)).astype(">u8").tobytes()
         pieces = np.empty((2 * len(pages), 2), np.uint64)
         pieces[1::2] = self._contents(pages)
-        pieces[0] = self._main.literal(named), len(named)
-        pieces[2::2, 0] = self._main.literal(words) + 8 * np.arange(len(pages) - 1, dtype=np.uint64)
-        pieces[2::2, 1] = 8
+        pieces[0::2, 0] = self._main.literal(words) + 8 * np.arange(len(pages), dtype=np.uint64)
+        pieces[0::2, 1] = 8
+        if not self._is_named:
+            # Only the first page of a round names its block (migration/ram.c:save_page_header).
+            named = stream.be64(int(pages[0]) * PAGE | RecordFlag.PAGE) + stream.counted(BLOCK)
+            pieces[0] = self._main.literal(named), len(named)
+            self._is_named = True
         self._main.gather(pieces)
 
     def _packet(self, number: int, pages: PageNumbers) -> None:

@@ -29,6 +29,10 @@ BODY: Final = struct.Struct(">IIIQI")
 NAME_OFFSET: Final = 64
 OFFSET: Final = np.dtype(">u8")
 
+# Plain ints: an IntFlag computes its operators in Python.
+SYNC: Final = int(PacketFlag.SYNC)
+DEVICE_STATE: Final = int(PacketFlag.DEVICE_STATE)
+
 Offsets = npt.NDArray[np.uint64]
 
 
@@ -62,6 +66,8 @@ class PacketReader:
         self._channel = channel
         self._layout = layout
         self._compression = compression
+        self._is_plain = compression is Compression.NONE
+        self._method = COMPRESSION_FLAGS[compression]
         self._capacity = pages_per_packet(layout.page_size)
         self._page_mask = np.uint64(layout.page_size - 1)
         self._page_size = np.uint64(layout.page_size)
@@ -80,7 +86,7 @@ class PacketReader:
             raise self._rejected(Reason.PACKET_MAGIC, at, f"{magic:#010x}", f"{MULTIFD_MAGIC:#010x}")
         if version != MULTIFD_VERSION:
             raise self._rejected(Reason.PACKET_VERSION, at + 4, version, MULTIFD_VERSION)
-        if flags & PacketFlag.DEVICE_STATE:
+        if flags & DEVICE_STATE:
             raise self._rejected(Reason.PACKET_DEVICE_STATE, at + 8, f"flags {flags:#x}", "a packet of RAM pages")
 
     def parse(self, header: bytes | memoryview, at: int) -> Packet:
@@ -98,7 +104,7 @@ class PacketReader:
         self._check_payload_size(payload_size, normal, at)
         if zero > pages_alloc - normal:
             raise self._rejected(Reason.PACKET_ZERO_PAGES, at + 32, zero, f"at most {pages_alloc - normal}")
-        is_sync = bool(flags & PacketFlag.SYNC)
+        is_sync = bool(flags & SYNC)
         if not normal + zero:
             return Packet(NO_PAGES, NO_PAGES, payload_size, is_sync, at)
         self._check_compression(flags, at)
@@ -107,12 +113,13 @@ class PacketReader:
 
     def _check_compression(self, flags: int, at: int) -> None:
         # Asked of packets with pages only: a SYNC packet names no method, whatever was agreed.
-        agreed, method = COMPRESSION_FLAGS[self._compression], flags & COMPRESSION_MASK
-        if method != agreed:
-            raise self._rejected(Reason.PACKET_COMPRESSION, at + 8, f"method {method:#x}", f"method {agreed:#x} ({self._compression})")
+        method = flags & COMPRESSION_MASK
+        if method != self._method:
+            expected = f"method {self._method:#x} ({self._compression})"
+            raise self._rejected(Reason.PACKET_COMPRESSION, at + 8, f"method {method:#x}", expected)
 
     def _check_payload_size(self, size: int, normal: int, at: int) -> None:
-        if self._compression is Compression.NONE or not normal:
+        if self._is_plain or not normal:
             expected = normal * self._layout.page_size
             if size != expected:
                 raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, expected)

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from typing import Final
 
 from colofd.impl.phases import Phase
 from colofd.impl.reception import EndedError, Reception
@@ -9,18 +10,23 @@ from colofd.impl.sockets import CHUNK, ChannelSocket, require_lost_connection, s
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.reasons import Reason, Rejected
 
+AHEAD: Final = 1 << 19
+"""Bytes of the buffer at first: much of it stays in the processor's cache."""
+
 
 class MainStream:
     """The main channel, both directions.
 
-    What is read ahead stays in the buffer; `offset` counts what was taken out of it.
+    What is read ahead stands in a buffer, between two marks; `offset` counts what was taken out of it.
     """
 
     def __init__(self, sock: ChannelSocket, reception: Reception) -> None:
         self._socket = sock.socket
         self._sock = sock
         self._reception = reception
-        self._ahead = bytearray(sock.unread)
+        self._ahead = bytearray(AHEAD)
+        self._ahead[: len(sock.unread)] = sock.unread
+        self._begin, self._end = 0, len(sock.unread)
         self._item = 0
         self._timeout = 0.0
         set_timeout(self._socket, socket.SO_SNDTIMEO, reception.options.deadlines.progress)
@@ -41,25 +47,28 @@ class MainStream:
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes. Raises Rejected (TRUNCATED, CHANNEL_LOST, DEADLINE), or EndedError."""
-        while len(self._ahead) < size:
-            if not self.read_ahead():
-                raise self._end(size, len(self._ahead))
-        taken = bytes(self._ahead[:size])
-        del self._ahead[:size]
-        self._sock.offset += size
+        if not self.fill(size):
+            raise self._truncation(size, self._end - self._begin)
+        taken = bytes(memoryview(self._ahead)[self._begin : self._begin + size])
+        self.skip(size)
         return taken
+
+    def skip(self, size: int) -> None:
+        """Take `size` bytes that are read ahead."""
+        self._begin += size
+        self._sock.offset += size
 
     def take_into(self, target: memoryview) -> int:
         """Fill `target`; return fewer bytes than it has only at the end of the channel."""
-        filled = min(len(target), len(self._ahead))
-        target[:filled] = self._ahead[:filled]
-        del self._ahead[:filled]
+        filled = min(len(target), self._end - self._begin)
+        target[:filled] = memoryview(self._ahead)[self._begin : self._begin + filled]
+        self.skip(filled)
         while filled < len(target):
             count = self._receive(target[filled:])
             if not count:
                 break
             filled += count
-        self._sock.offset += filled
+            self._sock.offset += count
         return filled
 
     def be8(self) -> int:
@@ -84,26 +93,49 @@ class MainStream:
 
     def peek(self, size: int) -> bytes:
         """Return up to `size` next bytes and leave them; fewer only at the end of the channel."""
-        while len(self._ahead) < size and self.read_ahead():
-            pass
-        return bytes(self._ahead[:size])
+        self.fill(size)
+        return bytes(self._ahead[self._begin : min(self._begin + size, self._end)])
+
+    def fill(self, size: int) -> bool:
+        """Read ahead until `size` bytes are there; return whether they are, before the end of the channel."""
+        while self._end - self._begin < size:
+            if not self.read_ahead():
+                return False
+        return True
 
     @property
     def ahead(self) -> bytearray:
         """The bytes that are read ahead, not to be changed."""
+        del self._ahead[self._end :]
+        del self._ahead[: self._begin]
+        self._begin, self._end = 0, len(self._ahead)
         return self._ahead
+
+    @property
+    def window(self) -> tuple[bytearray, int, int]:
+        """Where the bytes that are read ahead stand: from the first mark to the second one. Valid until more is read."""
+        return self._ahead, self._begin, self._end
 
     def read_ahead(self) -> bool:
         """Read more ahead, at least a byte; return whether there was any before the end of the channel."""
-        chunk = bytearray(CHUNK)
-        count = self._receive(memoryview(chunk))
-        self._ahead += memoryview(chunk)[:count]
+        self._make_room()
+        count = self._receive(memoryview(self._ahead)[self._end :])
+        self._end += count
         return bool(count)
+
+    def _make_room(self) -> None:
+        """Have room for a chunk behind what is read ahead: move that to the front where it is little, or grow."""
+        left = self._end - self._begin
+        if left <= self._begin:
+            self._ahead[:left] = self._ahead[self._begin : self._end]
+            self._begin, self._end = 0, left
+        if len(self._ahead) - self._end < CHUNK:
+            self._ahead += bytes(CHUNK)
 
     def has_more(self) -> bool:
         """Return whether bytes follow that have already arrived. Does not wait."""
         try:
-            return bool(self._ahead or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._end > self._begin or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
 
@@ -152,7 +184,7 @@ class MainStream:
             if self._reception.is_ended:
                 raise EndedError
 
-    def _end(self, size: int, got: int) -> Rejected:
+    def _truncation(self, size: int, got: int) -> Rejected:
         expected = f"{size} bytes"
         if self.offset == self._item and not got:
             return self.rejected(Reason.CHANNEL_LOST, self.offset, "the end of the channel", expected)

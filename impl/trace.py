@@ -37,6 +37,7 @@ class Tracer:
         self._trace = trace
         self._gate = gate
         self.is_on = trace is not None
+        self.is_quiet = trace is None and gate is None
         self.failure: BaseException | None = None
         """The first exception of a hook. It is kept and not raised, for a flush that has begun must end."""
 
