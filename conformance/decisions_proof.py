@@ -3,8 +3,11 @@
 from typing import Any
 
 from colofd.conformance.decisions import CLAIMS
+from colofd.model.proof_equivalence import equivalence_obligations
 from colofd.model.proof_obligations import AnyObligation, TextObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
+from colofd.model.proof_progress import all_progress_obligations
+from colofd.model.proof_steps import all_step_obligations
 from colofd.model.smtlib import Writer
 from colofd.spec.language import Spec
 from colofd.spec.protocol import BOTH_SIDES, SPEC
@@ -12,7 +15,14 @@ from colofd.spec.protocol import BOTH_SIDES, SPEC
 
 def obligations(spec: Spec) -> tuple[AnyObligation, ...]:
     """Return all obligations of the receive path (or of a change of it), of both sides, and of the receiver's decisions."""
-    return (*obligations_of_spec(spec), *layer_obligations(BOTH_SIDES, SPEC), *decision_obligations())
+    return (
+        *obligations_of_spec(spec),
+        *layer_obligations(BOTH_SIDES, SPEC),
+        *equivalence_obligations(),
+        *all_progress_obligations(BOTH_SIDES),
+        *all_step_obligations(),
+        *decision_obligations(),
+    )
 
 
 def decision_obligations() -> tuple[AnyObligation, ...]:

@@ -28,12 +28,11 @@ from colofd.conformance.smtlib_numbers import Natural, Truth, Unsigned, conditio
 from colofd.conformance.subjects import SUBJECTS
 from colofd.impl import decisions
 from colofd.model.proof import verdicts
-from colofd.model.proof_obligations import AnyObligation, Kind, TextObligation, layer_obligations
-from colofd.model.proof_obligations import obligations as obligations_of_spec
+from colofd.model.proof_obligations import AnyObligation, Kind, TextObligation
 from colofd.model.smtlib_export import export, file_name
 from colofd.model.solver import SolverName, solver
 from colofd.spec.language import SpecError
-from colofd.spec.protocol import BOTH_SIDES, SPEC
+from colofd.spec.protocol import SPEC
 from colofd.spec.state import World
 from colofd.spec.wire.expressions import Name
 
@@ -269,8 +268,9 @@ def test_the_command_shows_the_inputs(monkeypatch: pytest.MonkeyPatch, decision:
 def test_decisions_are_among_all_obligations() -> None:
     """Given all obligations, then those of the decisions come last, each decision has one, and names and files are all different."""
     every = obligations(SPEC)
-    own = every[len(obligations_of_spec(SPEC)) + len(layer_obligations(BOTH_SIDES, SPEC)) :]
+    own = every[-len(decision_obligations()) :]
     assert {obligation.kind for obligation in own} == {Kind.DECISION}
+    assert Kind.DECISION not in {obligation.kind for obligation in every[: -len(own)]}
     assert {obligation.name.partition(" ")[0] for obligation in own} == {decision.__name__ for decision in DECISIONS}
     assert len({obligation.name for obligation in every}) == len({file_name(obligation) for obligation in every}) == len(every)
 
