@@ -4,7 +4,8 @@ An edge from A to B says that a member of A may demand a member of B: by a cell 
 existential quantifier over B below a universal one over A (which a solver turns into such a function).
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -32,7 +33,23 @@ def sort_edges(spec: Spec) -> Edges:
 
 def cycle(spec: Spec) -> tuple[str, ...]:
     """Return the shortest cycle of sorts, its first again at the end; nothing if there is none."""
-    edges = sort_edges(spec)
+    return _cycle(sort_edges(spec))
+
+
+def question_cycle(spec: Spec, asserted: Iterable[Expr[bool]]) -> tuple[str, ...]:
+    """Return the shortest cycle of sorts that cells and the formulas of one question make, as `cycle` does."""
+    cells = {(sort_name(key), sort_name(cell.to)) for cell in spec.state.cells() for key in cell.key if _is_unbounded(cell.to)}
+    return _cycle(cells.union(*(_asserted_edges(formula) for formula in asserted)))
+
+
+@functools.lru_cache(maxsize=256)
+def _asserted_edges(formula: Expr[bool]) -> frozenset[tuple[str, str]]:
+    """Return the edges of one formula; clauses are asked again and again."""
+    nothing: Outer = frozenset()
+    return frozenset((sort_name(source), sort_name(target)) for source, target in _skolem(formula, True, nothing))
+
+
+def _cycle(edges: Edges) -> tuple[str, ...]:
     paths: list[tuple[str, ...]] = [(source,) for source in sorted({source for source, _ in edges})]
     while paths:
         longer = [(*path, target) for path in paths for source, target in sorted(edges) if source == path[-1]]

@@ -18,7 +18,7 @@ from typing import Final
 from colofd.spec.constants import Step
 from colofd.spec.language import Actor, ClauseBook, Expr, Index, Layer, Map, Scalar, every
 from colofd.spec.receive_path import SPEC
-from colofd.spec.state import Phase, World, all_sent
+from colofd.spec.state import Page, Phase, World, all_sent
 
 _COLO_C: Final = "migration/colo.c"
 _TRANSACTION: Final = f"{_COLO_C}:colo_do_checkpoint_transaction"
@@ -368,6 +368,21 @@ def receiving(s: BothSides) -> Expr[bool]:
     is_coming = (s.phase == Phase.RECEIVING) >> (at_it & ~_unread(s) & ~s.in_flight[Message.CHECKPOINT_REQUEST])
     is_here = ~s.in_flight[Message.CHECKPOINT_REQUEST] & ~s.in_flight[Message.CHECKPOINT_REPLY] & ~s.in_flight[Message.CHECKPOINT_READY]
     return is_coming & (s.phase.within(*_AT_HAND) >> is_here)
+
+
+@clauses.clause("colo.between", source=_OURS)
+def between(s: BothSides) -> Expr[bool]:
+    """Between checkpoints the primary sends nothing, and no reply is on its way."""
+    sends = s.primary_at.within(PrimaryAt.PRECOPY, PrimaryAt.SENDING)
+    return (s.phase == Phase.IDLE) >> ~(sends | s.in_flight[Message.CHECKPOINT_REPLY])
+
+
+@clauses.clause("colo.sent-once", source=_OURS)
+def sent_once(s: BothSides) -> Expr[bool]:
+    """Nothing is sent between checkpoints, and no page of a checkpoint is dirtied once it is sent."""
+    between = s.phase.within(Phase.FILLING, Phase.IDLE, Phase.RECEIVED, Phase.FLUSHING)
+    quiet = between | (s.phase == Phase.RECEIVING) & (s.primary_at == PrimaryAt.REQUESTED)
+    return every(Page)(lambda p: (quiet >> ~s.sent[p]) & ((s.phase == Phase.RECEIVING) >> ~(s.sent[p] & s.unsent[p])))
 
 
 @clauses.clause("colo.no-message-yet", source=_OURS)

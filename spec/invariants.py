@@ -1,6 +1,6 @@
 """The clauses: together they hold at the start and are kept by every rule, for any number of pages and channels."""
 
-from colofd.spec.language import ClauseBook, Expr, every, where
+from colofd.spec.language import ClauseBook, Expr, every, some, where
 from colofd.spec.state import (
     MAIN,
     ZERO,
@@ -137,6 +137,14 @@ def main_one_page(s: World) -> Expr[bool]:
     """The main channel carries at most one page, and never parks."""
     one = every(Page, Page)(lambda p, q: ((s.packet[MAIN, p] != Carried.NOTHING) & (s.packet[MAIN, q] != Carried.NOTHING)) >> (p == q))
     return one & (s.channel_at[MAIN] != At.PARKED)
+
+
+@clauses.clause("main.page-at-hand", source="migration/ram.c:ram_load_precopy")
+def main_page_at_hand(s: World) -> Expr[bool]:
+    """In a record, the main channel has the page that it reads, or that it mirrors."""
+    to_land = some(Page)(lambda p: s.packet[MAIN, p].within(Carried.NORMAL, Carried.ZERO))
+    landed = some(Page)(lambda p: s.packet[MAIN, p].within(*_LANDED))
+    return ((s.channel_at[MAIN] == At.BODY) >> to_land) & ((s.channel_at[MAIN] == At.PROCESSING) >> landed)
 
 
 @clauses.clause("barrier.carried-this-round", source=_OURS)

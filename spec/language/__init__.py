@@ -30,26 +30,35 @@ from colofd.spec.language.expressions import (
     where,
 )
 from colofd.spec.language.layers import Layer
+from colofd.spec.language.progress import Chain, Except, Excuse, Link, Measure, Progress, ProgressBook, Remaining, Wait
 from colofd.spec.language.rules import Actor, Clause, ClauseBook, Rule, RuleBook, Spec
 
 __all__ = [
     "Actor",
     "And",
+    "Chain",
     "Clause",
     "ClauseBook",
     "Constant",
     "Equal",
     "Every",
+    "Except",
+    "Excuse",
     "Expr",
     "Index",
     "Layer",
+    "Link",
     "Literal",
     "Map",
+    "Measure",
     "Not",
     "Or",
     "Parameter",
+    "Progress",
+    "ProgressBook",
     "Read",
     "Relation",
+    "Remaining",
     "Rule",
     "RuleBook",
     "Scalar",
@@ -59,6 +68,7 @@ __all__ = [
     "SpecError",
     "State",
     "Update",
+    "Wait",
     "Where",
     "canonical",
     "every",

@@ -65,12 +65,12 @@ def describe(function: Callable[..., object], identifier: str, source: str) -> s
     doc = inspect.getdoc(function) or ""
     for what, text in (("id", identifier), ("source", source), ("docstring", doc)):
         if not text.strip():
-            place = _definition(function) if what == "docstring" else _location(function)
+            place = _definition(function) if what == "docstring" else location_of(function)
             raise SpecError(f"{identifier or function.__name__}: it has no {what} ({place})")
     return doc
 
 
-def _location(function: Callable[..., object]) -> str:
+def location_of(function: Callable[..., object]) -> str:
     """Return file and line where the text begins, with its decorator."""
     code = function.__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
@@ -101,9 +101,10 @@ def _sort_of(annotation: object, name: str) -> Sort:
     raise SpecError(f"parameter {name} needs an annotation such as Expr[Page]")
 
 
-def _parameters(function: Callable[..., None]) -> tuple[Parameter[Any], ...]:
+def parameters_of(function: Callable[..., object], *, states: int = 1) -> tuple[Parameter[Any], ...]:
+    """Return the parameters that a text takes after so many states; SpecError if one has no sort."""
     hints = typing.get_type_hints(function)
-    names = list(inspect.signature(function).parameters)[1:]
+    names = list(inspect.signature(function).parameters)[states:]
     return tuple(Parameter(name, _sort_of(hints.get(name), name)) for name in names)
 
 
@@ -121,12 +122,12 @@ class RuleBook(Generic[S]):
             doc = describe(function, identifier, source)
             state = self.state()
             try:
-                parameters = _parameters(function)
+                parameters = parameters_of(function)
                 function(state, *parameters)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
             guards, updates = tuple(state._guards), tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
-            self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates, _location(function)))
+            self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates, location_of(function)))
             return function
 
         return trace
@@ -151,7 +152,7 @@ class ClauseBook(Generic[S]):
                 formula = lift(function(self.state(is_read_only=True)), bool)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
-            self.clauses.append(Clause(identifier, doc, source, formula, _location(function)))
+            self.clauses.append(Clause(identifier, doc, source, formula, location_of(function)))
             return function
 
         return trace
