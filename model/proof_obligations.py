@@ -32,6 +32,10 @@ class Kind(StrEnum):
     """What remains becomes smaller, some step makes it so, and no state is left that nobody can leave."""
     VACUITY = "vacuity"
     """A rule is possible at all: clauses and guards can hold together. An obligation of this kind wants an example, not a proof."""
+    STEP = "step"
+    """No step does what none may do (spec/steps)."""
+    ABILITY = "ability"
+    """What must stay possible is, and does what it is for; and no step leaves everything as it is (spec/steps/abilities.py)."""
     DECISION = "decision"
     """A decision of a receiver is what a rule, or a check of the wire format, says; its owner makes these."""
     EQUIVALENCE = "equivalence"
@@ -98,11 +102,7 @@ def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
     known = {clause.id for clause in base.clauses}
     own = tuple(clause for clause in whole.clauses if clause.id not in known)
     initiation = (Obligation(f"initially {each.id}", Kind.INITIATION, (whole.initial.formula,), each.formula) for each in own)
-    consecution = (
-        _keeps(whole, rule, each)
-        for rule in whole.rules
-        for each in own
-    )
+    consecution = (_keeps(whole, rule, each) for rule in whole.rules for each in own)
     untouched = set(base.rules)
     vacuity = (
         Obligation(f"{rule.id} is possible with the layer", Kind.VACUITY, _enabled(whole, rule), _FALSE, Answer.SOME)

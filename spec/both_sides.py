@@ -214,6 +214,12 @@ def complete(s: BothSides) -> None:
     _start_guest(s, s.primary_device)
 
 
+@layer.extends(Step.FILL_BEGIN, source="colofd: the deferred mirror")
+def fill_begin(s: BothSides) -> None:
+    """The end of precopy, as without the deferred mirror."""
+    s.when(s.primary_at == PrimaryAt.SENT)
+
+
 @layer.extends(Step.ENTER_COLO, source=f"{_COLO_C}:colo_process_incoming_thread")
 def enter_colo(s: BothSides) -> None:
     """The end of precopy is the first commit, with its device state; CHECKPOINT_READY is sent."""
@@ -308,6 +314,12 @@ def output_commit(s: BothSides) -> Expr[bool]:
     return s.is_ahead >> (s.is_promised & s.phase.within(*_AT_HAND))
 
 
+@clauses.clause("output.ahead", source=_OURS)
+def ahead(s: BothSides) -> Expr[bool]:
+    """A primary that has just released its output is ahead of the secondary exactly while the checkpoint is not committed."""
+    return (s.primary_at == PrimaryAt.RELEASED) >> (s.is_ahead == ~s.has_committed)
+
+
 @clauses.clause("output.promise", source=_OURS)
 def promise(s: BothSides) -> Expr[bool]:
     """An answered checkpoint is at hand and can be loaded; a flush is of an answered one."""
@@ -327,6 +339,13 @@ def arriving_device(s: BothSides) -> Expr[bool]:
     """From receipt to commit, the buffer holds the primary's device state, and the primary is stopped."""
     known = (s.arriving_device == s.primary_device) & s.primary_at.within(*_STOPPED)
     return s.phase.within(*_AT_HAND) >> known
+
+
+@clauses.clause("colo.all-sent", source="migration/colo.c:colo_do_checkpoint_transaction")
+def everything_was_sent(s: BothSides) -> Expr[bool]:
+    """A primary that has sent a checkpoint, or precopy, has nothing left to send until its guest runs again."""
+    done = s.primary_at.within(PrimaryAt.SENT, PrimaryAt.RELEASED)
+    return every(Page)(lambda p: done >> ~s.unsent[p])
 
 
 @clauses.clause("colo.last-commit", source=_OURS)
@@ -356,7 +375,8 @@ def answers_read(s: BothSides) -> Expr[bool]:
 @clauses.clause("colo.one-answer", source=_OURS)
 def one_answer(s: BothSides) -> Expr[bool]:
     """VMSTATE_RECEIVED is sent once for a checkpoint, and VMSTATE_LOADED after its commit."""
-    released = (s.primary_at == PrimaryAt.RELEASED) >> ~s.in_flight[Message.VMSTATE_RECEIVED]
+    first = s.in_flight[Message.CHECKPOINT_READY] | s.in_flight[Message.VMSTATE_RECEIVED]
+    released = (s.primary_at == PrimaryAt.RELEASED) >> ~first
     unanswered = (s.phase.within(Phase.RECEIVING, Phase.RECEIVED) & ~s.is_promised) >> ~s.in_flight[Message.VMSTATE_RECEIVED]
     return released & unanswered & (s.in_flight[Message.VMSTATE_LOADED] >> s.has_committed)
 
@@ -387,10 +407,11 @@ def sent_once(s: BothSides) -> Expr[bool]:
 
 @clauses.clause("colo.no-message-yet", source=_OURS)
 def no_message_yet(s: BothSides) -> Expr[bool]:
-    """Before COLO no message is on its way, and the primary is in precopy, or has sent everything."""
+    """Before COLO no message is on its way, and the primary is in precopy, or has sent everything; during a fill, no longer in precopy."""
     before = s.phase.within(Phase.SETUP, Phase.PRECOPY, Phase.FILLING)
     primary = s.primary_at.within(PrimaryAt.PRECOPY, PrimaryAt.SENT, PrimaryAt.ALONE, PrimaryAt.DEAD)
-    return before >> (primary & every(Message)(lambda m: ~s.in_flight[m]))
+    filling = (s.phase == Phase.FILLING) >> (s.primary_at != PrimaryAt.PRECOPY)
+    return filling & (before >> (primary & every(Message)(lambda m: ~s.in_flight[m])))
 
 
 (_initial,) = initial_states

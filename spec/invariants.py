@@ -9,29 +9,19 @@ from colofd.spec.state import (
     Channel,
     Page,
     Phase,
-    Value,
     World,
     carries_nothing,
     is_flying,
     is_in_colo,
     is_live,
-    lands_in_guest,
+    landed_at,
+    receive_buffer,
 )
 
 clauses = ClauseBook(World)
 
 _OURS = "colofd: found from counter-examples to induction"
 _LANDED = (Carried.NORMAL_LANDED, Carried.ZERO_LANDED)
-
-
-def _buffer(s: World, page: Expr[Page]) -> Expr[Value]:
-    """Where a page lies once no channel carries it."""
-    return where(s.colo, s.cache[page], s.guest[page])
-
-
-def _landed(s: World, channel: Expr[Channel], page: Expr[Page]) -> Expr[Value]:
-    """Where a page lies between payload and mirroring."""
-    return where(lands_in_guest(s, channel), s.guest[page], s.cache[page])
 
 
 initial_states = ClauseBook(World)
@@ -41,7 +31,7 @@ initial_states = ClauseBook(World)
 def initial(s: World) -> Expr[bool]:
     """Nothing runs, nothing has arrived, everything must be sent. The receive buffer is fresh zeros; with COLO the guest is anything."""
     is_fresh = every(Page)(lambda p: s.unsent[p] & ~s.sent[p] & ~s.received[p] & ~s.peer_dirty[p] & ~s.own_dirty[p])
-    is_zero = every(Page)(lambda p: _buffer(s, p) == ZERO)
+    is_zero = every(Page)(lambda p: receive_buffer(s, p) == ZERO)
     is_quiet = every(Channel)(lambda c: (s.channel_at[c] == At.READY) & ~s.mirror[c] & carries_nothing(s, c))
     return (s.phase == Phase.SETUP) & ~s.cache_allocated & ~s.receivedmap_allocated & ~s.guest_running & is_fresh & is_zero & is_quiet
 
@@ -75,15 +65,15 @@ def receivedmap_lifetime(s: World) -> Expr[bool]:
 @clauses.clause("receive.clean-page-arrived", source="migration/ram.c:ram_load_precopy, multifd.c:multifd_ram_state_recv")
 def clean_page_arrived(s: World) -> Expr[bool]:
     """A page that need not be sent, and that nobody carries, is in the receive buffer as the primary has it."""
-    arrived = every(Page)(lambda p: (~s.unsent[p] & ~is_flying(s, p)) >> (s.received[p] & (_buffer(s, p) == s.primary[p])))
+    arrived = every(Page)(lambda p: (~s.unsent[p] & ~is_flying(s, p)) >> (s.received[p] & (receive_buffer(s, p) == s.primary[p])))
     return is_live(s) >> arrived
 
 
 @clauses.clause("receive.untouched-buffer-zero", source="migration/multifd-zero-page.c, commit 5ef7e26bdb")
 def untouched_buffer_zero(s: World) -> Expr[bool]:
     """A page that has never arrived is still zero in the receive buffer, so its first zero page needs no write."""
-    holds = s.colo | s.phase.within(Phase.SETUP, Phase.PRECOPY)
-    return every(Page)(lambda p: (holds & ~s.received[p]) >> (_buffer(s, p) == ZERO))
+    holds = s.colo | s.phase.within(Phase.SETUP, Phase.PRECOPY, Phase.FAILED)
+    return every(Page)(lambda p: (holds & ~s.received[p]) >> (receive_buffer(s, p) == ZERO))
 
 
 @clauses.clause("mirror.precopy", source="migration/multifd-colo.c:multifd_colo_process_recv; ram.c:ram_load_precopy")
@@ -98,6 +88,13 @@ def dirty_covers(s: World) -> Expr[bool]:
     """A page without a dirty bit of either side is the same in guest and cache."""
     covered = every(Page)(lambda p: (~s.peer_dirty[p] & ~s.own_dirty[p]) >> (s.guest[p] == s.cache[p]))
     return (is_in_colo(s) | (s.phase == Phase.FILLING)) >> covered
+
+
+@clauses.clause("mirror.clean-precopy", source="migration/multifd-colo.c:multifd_colo_prepare_recv; ram.c:colo_record_bitmap")
+def nothing_recorded_in_precopy(s: World) -> Expr[bool]:
+    """Before COLO nothing is recorded dirty, unless the mirror is deferred: what is mirrored need not be flushed."""
+    before = s.phase.within(Phase.SETUP, Phase.PRECOPY) & ~(s.colo & s.deferred)
+    return every(Page)(lambda p: before >> ~s.peer_dirty[p])
 
 
 # What carries the proof.
@@ -176,11 +173,11 @@ def landed_content(s: World) -> Expr[bool]:
     normal = every(Channel, Page)(
         lambda c, p: (
             (is_live(s) & (s.packet[c, p] == Carried.NORMAL_LANDED) & ~s.unsent[p] & (s.channel_at[c] != At.EXITED))
-            >> (_landed(s, c, p) == s.primary[p])
+            >> (landed_at(s, c, p) == s.primary[p])
         )
     )
     zero = every(Channel, Page)(
-        lambda c, p: (is_live(s) & (s.packet[c, p] == Carried.ZERO_LANDED) & (s.channel_at[c] != At.EXITED)) >> (_landed(s, c, p) == ZERO)
+        lambda c, p: (is_live(s) & (s.packet[c, p] == Carried.ZERO_LANDED) & (s.channel_at[c] != At.EXITED)) >> (landed_at(s, c, p) == ZERO)
     )
     return normal & zero
 
@@ -195,8 +192,9 @@ def zero_flag_honest(s: World) -> Expr[bool]:
 
 @clauses.clause("phase.setup", source=_OURS)
 def nothing_before_start(s: World) -> Expr[bool]:
-    """Before the start everything must be sent and nothing has arrived."""
-    return every(Page)(lambda p: (s.phase == Phase.SETUP) >> (s.unsent[p] & ~s.received[p]))
+    """Before the start everything must be sent, nothing has arrived, and no thread has done anything."""
+    nothing_came = every(Page)(lambda p: (s.phase == Phase.SETUP) >> (s.unsent[p] & ~s.received[p]))
+    return nothing_came & every(Channel)(lambda c: (s.phase == Phase.SETUP) >> (s.channel_at[c] == At.READY))
 
 
 @clauses.clause("phase.all-sent", source=_OURS)
@@ -208,8 +206,8 @@ def all_was_sent(s: World) -> Expr[bool]:
 
 @clauses.clause("phase.guest-runs", source="migration/colo.c:colo_process_incoming_thread")
 def guest_runs_when(s: World) -> Expr[bool]:
-    """The secondary's guest runs only in COLO outside of a flush, after failover, or after the end."""
-    return s.guest_running >> s.phase.within(Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.COMPLETED)
+    """The secondary's guest runs in COLO outside of a flush, after failover, and after the end; nowhere else."""
+    return s.guest_running == s.phase.within(Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.COMPLETED)
 
 
 @clauses.clause("phase.own-dirty", source="migration/colo.c:colo_incoming_start_dirty_log")

@@ -32,8 +32,10 @@ from colofd.spec.language.expressions import (
 from colofd.spec.language.layers import Layer
 from colofd.spec.language.progress import Chain, Except, Excuse, Link, Measure, Progress, ProgressBook, Remaining, Wait
 from colofd.spec.language.rules import Actor, Clause, ClauseBook, Rule, RuleBook, Spec
+from colofd.spec.language.steps import Ability, StepBook, StepClaim
 
 __all__ = [
+    "Ability",
     "Actor",
     "And",
     "Chain",
@@ -67,6 +69,8 @@ __all__ = [
     "Spec",
     "SpecError",
     "State",
+    "StepBook",
+    "StepClaim",
     "Update",
     "Wait",
     "Where",
