@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,14 @@ class Options:
     guard: bool = False
 
 
+class Ruling(NamedTuple):
+    """What is done with pages that arrive: whether they are accepted, recorded dirty, and mirrored."""
+
+    accepts: np.bool_
+    recorded: np.bool_
+    mirrored: np.bool_
+
+
 class EndedError(Exception):
     """Nothing is received any more, by failover, close, or somebody else's error: the thread ends without one of its own."""
 
@@ -53,6 +61,7 @@ class Reception:
         commit: index of the last commit; -1 before COLO.
         device_state: device sections of the last commit, or of the end of a plain migration.
         block_list_known: the list of RAM blocks has been read, so pages may come.
+        guarded_guest: in guard mode guest RAM as the receive threads have it, a second mapping.
         attached: all connections; `sockets`: those of which is known which channel they are.
         is_round_open: a packet was prepared since the last release of the barrier.
     """
@@ -61,7 +70,6 @@ class Reception:
         self.lock = threading.Condition()
         self.layout = layout
         self.options = options
-        guarded_guest: in guard mode guest RAM as the receive threads have it, a second mapping.
         self.tracer = tracer
         self.activity = Activity()
         self.colo = np.bool_(options.colo)
@@ -75,15 +83,16 @@ class Reception:
         self.attached: list[ChannelSocket] = []
         self.sockets: dict[str, ChannelSocket] = {}
         self.guest: Region | None = None
+        self.guarded_guest: GuardedRegion | None = None
         self.cache: Region | None = None
         self.maps: PageMaps | None = None
+        self._rulings: dict[tuple[Phase, bool], Ruling] = {}
 
     def allocate(self) -> tuple[Region, Region | None, PageMaps]:
         """Make guest RAM, the cache (with COLO) and the maps: fresh zeros, before any receive thread exists."""
         pages, prealloc = (self.layout.page_count, self.layout.page_size), self.options.prealloc
         guest, for_threads = map_twice(*pages, prealloc=prealloc) if self.options.guard else (Region(*pages, prealloc=prealloc), None)
         cache = Region(*pages, prealloc=prealloc) if self.options.colo else None
-        self.guarded_guest: GuardedRegion | None = None
         maps = PageMaps(self.layout.page_count)
         with self.lock:
             self.guest, self.guarded_guest, self.cache, self.maps = guest, for_threads, cache, maps
@@ -111,18 +120,28 @@ class Reception:
         with self.lock:
             self.require_running()
             maps = self.require_maps()
-            precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)
-            if not decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving):
+            accepts, recorded, mirrored = self._rulings.get((self.phase, self.block_list_known)) or self._rule()
+            if not accepts:
                 raise Rejected(
                     Reason.PACKET_OUT_OF_PHASE, channel=channel, offset=offset, read=f"pages in phase {self.phase}", expected="none now"
                 )
-            if decisions.is_recorded(self.colo, receiving, self.deferred):
+            if recorded:
                 maps.dirty[normal] = True
                 maps.dirty[zero] = True
-            mirrored: np.bool_ = decisions.is_mirrored(self.colo, precopy, self.deferred)
             self.is_round_open = self.is_round_open or step is Step.PREPARE
             self.tracer.emit(step, channel, normal, zero)
             return mirrored
+
+    def _rule(self) -> Ruling:
+        """Decide what the phase means for pages, and keep that: nothing else decides it. Hold the lock."""
+        precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)
+        ruling = Ruling(
+            decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving),
+            decisions.is_recorded(self.colo, receiving, self.deferred),
+            decisions.is_mirrored(self.colo, precopy, self.deferred),
+        )
+        self._rulings[self.phase, self.block_list_known] = ruling
+        return ruling
 
     def enter(self, phase: Phase, step: Step, *, of: frozenset[Phase]) -> None:
         """Make a step of phase on the main thread: the change and its event are one. Hold the lock.
@@ -187,6 +206,16 @@ class Reception:
             raise Rejected(Reason.CLOSED, read="there is no guest RAM", expected="a destination that has started and is not closed")
         return self.guest
 
+    def require_guest_for_threads(self) -> Region:
+        """Return guest RAM as the receive threads have it: in guard mode a mapping of their own. Raises as `require_guest`."""
+        guest = self.require_guest()
+        return self.guarded_guest or guest
+
+    def make_guest_read_only(self) -> None:
+        """In guard mode, let the receive threads write guest RAM no more. Raises OSError."""
+        if self.guarded_guest is not None:
+            self.guarded_guest.make_read_only()
+
     def require_cache(self) -> Region:
         """Return the cache. Raises Rejected (CLOSED) without COLO, before the start and after its release."""
         if self.cache is None:
@@ -203,13 +232,3 @@ def _forget_frames(error: BaseException) -> None:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     error.__traceback__ = None
-    def require_guest_for_threads(self) -> Region:
-        """Return guest RAM as the receive threads have it: in guard mode a mapping of their own. Raises as `require_guest`."""
-        guest = self.require_guest()
-        return self.guarded_guest or guest
-
-    def make_guest_read_only(self) -> None:
-        """In guard mode, let the receive threads write guest RAM no more. Raises OSError."""
-        if self.guarded_guest is not None:
-            self.guarded_guest.make_read_only()
-

@@ -53,10 +53,9 @@ class Places:
     def __init__(self, capacity: int, address: int, page_size: int) -> None:
         self.page_size = page_size
         self._address = address
-        self._vectors: npt.NDArray[np.int64] = np.empty((capacity, 2), np.int64)
-        self._starts, self._lengths = self._vectors[:, 0], self._vectors[:, 1]
-        self._first: int = self._vectors.ctypes.data
-        self._message = _MessageHeader()
+        self._vectors: npt.NDArray[np.int64] = np.full((capacity, 2), page_size, np.int64)
+        self._starts = self._vectors[:, 0]
+        self._message = _MessageHeader(vectors=self._vectors.ctypes.data)
         self._message_address = ctypes.addressof(self._message)
 
     def of(self, pages: PageNumbers) -> int:
@@ -64,8 +63,7 @@ class Places:
         starts = self._starts[: pages.size]
         np.multiply(pages, self.page_size, out=starts)
         starts += self._address
-        self._lengths.fill(self.page_size)
-        self._message.vectors = self._first
+        self._vectors[0, 1] = self.page_size
         self._message.vector_count = pages.size
         return self._message_address
 
@@ -75,12 +73,12 @@ class Places:
         part = read % self.page_size
         self._vectors[0] += (part, -part)
         return message
+
+
 def require_lost_connection(number: int | None) -> None:
     """Raise OSError for an error number that is the receiver's own trouble: memory that it must not write, or that it does not get."""
     if number in {errno.EFAULT, errno.ENOMEM, errno.ENOBUFS}:
         raise OSError(number, os.strerror(number))
-
-
 
 
 class Activity:
@@ -146,10 +144,10 @@ class ChannelSocket:
         total = 0
         while total < size:
             count = _recvmsg(self.socket.fileno(), message, socket.MSG_WAITALL)
-            if count < 0:
-                require_lost_connection(ctypes.get_errno())
             if count < 0 and ctypes.get_errno() == errno.EINTR:
                 continue
+            if count < 0:
+                require_lost_connection(ctypes.get_errno())
             if count <= 0:
                 break
             total += count
