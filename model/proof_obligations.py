@@ -105,7 +105,7 @@ def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
     consecution = (_keeps(whole, rule, each) for rule in whole.rules for each in own)
     untouched = set(base.rules)
     vacuity = (
-        Obligation(f"{rule.id} is possible with the layer", Kind.VACUITY, _enabled(whole, rule), _FALSE, Answer.SOME)
+        Obligation(f"{rule.id} is possible with {whole.state.__name__}", Kind.VACUITY, _enabled(whole, rule), _FALSE, Answer.SOME)
         for rule in whole.rules
         if rule not in untouched
     )
