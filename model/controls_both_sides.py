@@ -1,10 +1,12 @@
 """Known mistakes of the protocol between primary and secondary: what the layer with both sides says, with one text changed."""
 
 from colofd.model.controls_declared import Shows, of_both_sides
+from colofd.model.proof_obligations import Kind
+from colofd.spec import both_sides
 from colofd.spec.both_sides import BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
 from colofd.spec.language import Expr
-from colofd.spec.state import Phase
+from colofd.spec.state import Phase, is_settled
 
 controls = of_both_sides()
 
@@ -23,8 +25,8 @@ def _send(s: BothSides, message: Message) -> None:
     s.in_flight[:] = more
 
 
-def _shows(clause: str) -> Shows:
-    return Shows(clause, "both-sides")
+def _shows(breaks: str | Kind) -> Shows:
+    return Shows(breaks, "both-sides")
 
 
 @controls.wrong(
@@ -131,3 +133,32 @@ def _begin_unasked(s: BothSides) -> None:
     """A checkpoint begins although none was requested."""
     s.has_committed = False
     _send(s, Message.CHECKPOINT_REPLY)
+
+
+# What is never reached.
+
+
+@controls.wrong(
+    "failover waits for the barrier",
+    Step.TAKE_OVER,
+    must_fail=("failover.takes-over: a step that helps is possible",),
+    shows=_shows(Kind.PROGRESS),
+    source="migration/multifd.c:multifd_recv_sync_main; observed on 11.1.3: x-colo-lost-heartbeat never answers if one SYNC does not come",
+)
+def _take_over_after_the_barrier(s: BothSides) -> None:
+    """Failover is possible only where every channel has read its SYNC: one that never comes holds it for ever."""
+    both_sides.take_over(s)
+    s.when((s.phase != Phase.RECEIVING) | is_settled(s))
+
+
+@controls.wrong(
+    "failover waits for the device state",
+    Step.TAKE_OVER,
+    must_fail=("failover.takes-over: a step that helps is possible",),
+    shows=_shows(Kind.PROGRESS),
+    source="ours: a received checkpoint whose device state does not load would hold the secondary",
+)
+def _take_over_after_the_device_state(s: BothSides) -> None:
+    """A received checkpoint must be committed before failover, whether it can be loaded or not."""
+    both_sides.take_over(s)
+    s.when(s.phase != Phase.RECEIVED)

@@ -7,14 +7,23 @@ from colofd.model.finite import Instance
 from colofd.model.finite_slices import slice_of
 from colofd.model.proof import Verdict, verdicts
 from colofd.model.proof_obligations import Kind, Obligation, obligations
-from colofd.model.search_runs import Run, broken_clause, broken_promise, shortest_run
+from colofd.model.proof_progress import all_progress_obligations
+from colofd.model.search_runs import Goal, Run, broken_clause, broken_promise, broken_state, shortest_run
 from colofd.model.solver import Solver
 
 
 def asked_of(control: Control) -> tuple[Obligation, ...]:
     """Return the obligations of what a change changes: the others are those of the specification, and proved there."""
     is_initial = control.initial is not control.base.initial
-    return tuple(each for each in obligations(control.changed_spec) if is_initial or each.kind is not Kind.INITIATION)
+    of_text = (each for each in obligations(control.changed_spec) if is_initial or each.kind is not Kind.INITIATION)
+    return (*of_text, *_asked_of_progress(control))
+
+
+def _asked_of_progress(control: Control) -> list[Obligation]:
+    # What is reached at last is told by many rules together: only a mistake that says so is asked, and only what it names.
+    if control.shows is None or control.shows.breaks is not Kind.PROGRESS:
+        return []
+    return [each for each in all_progress_obligations(control.spec) if each.name in control.must_fail]
 
 
 def unproved(control: Control, solvers: Sequence[Solver]) -> list[Verdict]:
@@ -33,6 +42,11 @@ def run_of(control: Control) -> Run | None:
     """Return a shortest run in which a wrong change breaks what it should, or None if it does not."""
     if control.shows is None:
         return None
-    instance, breaks = instance_of(control, control.shows), control.shows.breaks
-    goals = broken_promise(instance, breaks) if isinstance(breaks, Kind) else broken_clause(instance, breaks)
-    return shortest_run(instance, goals)
+    instance = instance_of(control, control.shows)
+    return shortest_run(instance, _goals(control, instance, control.shows.breaks))
+
+
+def _goals(control: Control, instance: Instance, breaks: str | Kind) -> list[Goal]:
+    if breaks is Kind.PROGRESS:
+        return [goal for each in _asked_of_progress(control) for goal in broken_state(instance, each)]
+    return broken_promise(instance, breaks) if isinstance(breaks, Kind) else broken_clause(instance, breaks)

@@ -9,7 +9,7 @@ import numpy as np
 from colofd.model.finite import Instance, State, Step
 from colofd.model.finite_numpy import Reading, States
 from colofd.model.finite_terms import FALSE, Term, evaluate
-from colofd.model.proof_obligations import Kind, obligations
+from colofd.model.proof_obligations import Kind, Obligation, obligations
 from colofd.model.proof_trees import walk
 from colofd.model.search_states import Levels, chunks
 from colofd.spec.language import Every, Expr, Parameter, Some
@@ -80,6 +80,14 @@ def broken_promise(instance: Instance, kind: Kind) -> list[Goal]:
             rule = obligation.name.partition(" ")[0]
             goals += list(steps_with(instance, rule, [*assumed, ~obligation.goal]))
     return goals
+
+
+def broken_state(instance: Instance, obligation: Obligation) -> list[Goal]:
+    """Return the goals that a state is as an obligation says that none is; the clauses, which it may assume, are not asked for."""
+    clauses = {clause.formula for clause in instance.spec.clauses}
+    formulas = [*(each for each in obligation.hypotheses if each not in clauses), ~obligation.goal]
+    bindings = instance.bindings(_free(formulas, set()))
+    return [Goal(instance.terms.all([instance.term(formula, bound) for formula in formulas])) for bound in bindings]
 
 
 def steps_with(instance: Instance, rule: str, formulas: Sequence[Expr[bool]]) -> Iterator[Goal]:

@@ -56,6 +56,8 @@ LENGTHS = {
     "device state taken from a running primary": 15,
     "commit without device state": 21,
     "checkpoint begun unasked": 12,
+    "failover waits for the barrier": 15,
+    "failover waits for the device state": 17,
 }
 PROMISES = (Kind.ISOLATION, Kind.OWNERSHIP, Kind.COMMIT)
 
@@ -114,7 +116,7 @@ def test_a_harmless_change_breaks_no_promise(harmless: Control) -> None:
 
 @pytest.mark.parametrize("wrong", WRONG, ids=id_of)
 def test_a_counter_model_is_one_wrong_step(wrong: Control) -> None:
-    """Given an obligation that fails, then from the solver's state, where all clauses hold, one step breaks what the obligation says."""
+    """Given an obligation that fails, then in the solver's state, where all clauses hold, or by one step from it, it does not hold."""
     by_name = {obligation.name: obligation for obligation in asked_of(wrong)}
     for name in wrong.must_fail:
         obligation = by_name[name]
@@ -122,7 +124,7 @@ def test_a_counter_model_is_one_wrong_step(wrong: Control) -> None:
         assert found is not None, name
         assert found.refutes(obligation), (name, found.instance.described(found.state))
         if obligation.kind is not Kind.INITIATION:
-            assert found.step is not None
+            assert (found.step is None) is (obligation.kind is Kind.PROGRESS)
             broken = [identifier for identifier, term in found.instance.clauses.items() if not evaluate(term, found.state)]
             assert broken == []
 
