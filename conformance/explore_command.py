@@ -1,84 +1,138 @@
-"""`colofd explore`: every reachable state of a finite instance, or a shortest run."""
+"""`colofd explore`: every reachable state of a finite instance, a shortest run, or a tour."""
 
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from colofd.conformance.explore_report import run_json, states_json, states_text, tour_json, tour_text, what_json
 from colofd.conformance.run_text import run_text
+from colofd.conformance.tour_file import write_tour
 from colofd.conformance.unknown_names import UnknownName
 from colofd.model.controls import HARMLESS, WRONG
+from colofd.model.controls_declared import Control
 from colofd.model.finite import Instance, Sizes
-from colofd.model.finite_slices import SLICES, slice_of
+from colofd.model.finite_slices import SLICES, Slice, slice_of
 from colofd.model.search import Exploration
 from colofd.model.search import explore as explore_all
 from colofd.model.search_estimate import estimated_bytes
+from colofd.model.search_graph import graph
 from colofd.model.search_runs import Goal, broken_clause, shortest_run, taken_rule
 from colofd.model.search_table import TooLarge
-from colofd.spec.language import Spec
-from colofd.spec.protocol import SPEC, spec_sha256
+from colofd.model.search_tours import Cover, tour
 
 SMALL: Final = 1 << 28
 """Bytes of an exploration that need no estimate: whatever takes less fits everywhere."""
 
+USUAL: Final = Sizes(2, 2, 2)
+"""Sizes if none are given."""
+
+COVERS: Final = "What a tour takes at least once: every rule in every situation, or every step in every state (for the smallest sizes)."
 
 EXAMPLES: Final = """\b
 Examples:
   colofd explore
-  colofd explore --slice whole --channels 1 --pages 1
+  colofd explore --slice both-sides --channels 1
   colofd explore --until checkpoint.commit --channels 1 --pages 1
-  colofd explore --control "mirror decided again" --until isolation.guest --channels 1 --pages 1
+  colofd explore --control "mirror decided again" --until isolation.guest
+  colofd explore --slice both-sides --channels 1 --pages 1 --tour tour.json
 """
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How the question was put. `control` is the name of a known mistake."""
+
+    control: str | None
+    is_symmetric: bool
+    as_json: bool
+
+    def say(self, result: dict[str, Any], text: Callable[[], str], instance: Instance) -> None:
+        """Print a result as it was asked for."""
+        click.echo(json.dumps({**what_json(instance, self.control), **result}, indent=2) if self.as_json else text())
+
+
 @click.command(epilog=EXAMPLES)
-@click.option("--slice", "part", default=SLICES[0].name, show_default=True, help=f"Which part: {', '.join(each.name for each in SLICES)}.")
-@click.option("--channels", type=click.IntRange(0, 8), default=2, show_default=True, help="Number of multifd channels.")
-@click.option("--pages", type=click.IntRange(1, 8), default=2, show_default=True, help="Number of pages.")
-@click.option("--values", type=click.IntRange(2, 8), default=2, show_default=True, help="Number of page contents, zeros among them.")
+@click.option("--slice", "part", metavar="NAME", help=f"Which part: {', '.join(each.name for each in SLICES)}.  [default: core]")
+@click.option("--channels", type=click.IntRange(0, 8), help="Number of multifd channels.  [default: 2; of a control, what shows it]")
+@click.option("--pages", type=click.IntRange(1, 8), help="Number of pages.  [default: as above]")
+@click.option("--values", type=click.IntRange(2, 8), help="Number of page contents, zeros among them.  [default: as above]")
+@click.option("--devices", type=click.IntRange(1, 8), help="Number of device states, in slices of both sides.  [default: as above]")
 @click.option("--until", metavar="CLAUSE|RULE", help="Print a shortest run that breaks this clause, or that takes this rule.")
 @click.option("--control", metavar="NAME", help="Explore the specification with this known mistake in it, see `colofd prove --controls`.")
+@click.option("--tour", "tour_path", type=click.Path(dir_okay=False, path_type=Path), help="Write a tour, a set of runs, to this file.")
+@click.option("--cover", default=Cover.SITUATIONS.value, type=click.Choice([each.value for each in Cover]), show_default=True, help=COVERS)
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="Visit one of the states that differ in order only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def explore(
-    part: str, channels: int, pages: int, values: int, until: str | None, control: str | None, symmetry: bool, as_json: bool
+    part: str | None,
+    channels: int | None,
+    pages: int | None,
+    values: int | None,
+    devices: int | None,
+    until: str | None,
+    control: str | None,
+    tour_path: Path | None,
+    cover: str,
+    symmetry: bool,
+    as_json: bool,
 ) -> None:
-    """Visit every reachable state of a small instance of the receive path, and check every clause in each.
+    """Visit every reachable state of a small instance of the protocol, and check every clause in each.
 
-    States that differ only in the order of pages or channels are visited once and counted as often as they are; a run is searched
-    without that.
+    States that differ only in the order of pages, channels or device states are visited once and counted as often as they are;
+    runs are searched without that.
 
-    Exit codes: 0 all clauses hold everywhere (or the rule was reached), 1 one does not (or it was not), 2 it could not be explored.
+    Exit codes: 0 all clauses hold everywhere (or the rule was reached, or the tour written), 1 one does not (or it was not),
+    2 it could not be explored.
     """
-    instance = _instance(_spec(control), part, Sizes(channels, pages, values))
+    if until and tour_path:
+        raise click.UsageError("--until asks for one run, and --tour for a set of them: ask one after the other")
+    instance = _instance(control, part, (channels, pages, values, devices))
+    asked = Asked(control, symmetry, as_json)
     try:
-        _check_memory(instance, symmetric=symmetry and until is None)
-        if until is None:
-            _report_states(instance, _explored(instance, symmetric=symmetry), as_json=as_json)
+        _check_memory(instance, symmetric=symmetry and not until and not tour_path)
+        if until:
+            _report_run(instance, until, asked)
+        elif tour_path:
+            _report_tour(instance, tour_path, Cover(cover), asked)
         else:
-            _report_run(instance, until, as_json=as_json)
+            _report_states(instance, asked)
     except TooLarge as large:
-        click.echo(f"colofd: this instance is too large: {large}\nhint: fewer pages or channels", err=True)
+        click.echo(f"colofd: this instance is too large: {large}\nhint: fewer pages, channels or device states", err=True)
         sys.exit(2)
 
 
-def _spec(control: str | None) -> Spec:
-    if control is None:
-        return SPEC
+def _instance(control: str | None, part: str | None, given: Sequence[int | None]) -> Instance:
+    changed = None if control is None else _control(control)
+    shows = changed.shows if changed else None
+    chosen = _slice(part or (shows.part if shows else SLICES[0].name))
+    usual = shows.sizes if shows else USUAL
+    sizes = Sizes(*(size if other is None else other for size, other in zip(astuple(usual), given, strict=True)))
+    spec = changed.spec if changed else chosen.spec
+    if spec.state is not chosen.spec.state:
+        raise UnknownName(
+            f"slice for the control {control!r}", chosen.name, [each.name for each in SLICES if each.spec.state is spec.state]
+        )
+    return Instance(spec, chosen, sizes)
+
+
+def _control(name: str) -> Control:
     by_name = {each.name: each for each in (*WRONG, *HARMLESS)}
-    if control not in by_name:
-        raise UnknownName("control", control, list(by_name))
-    return by_name[control].spec
+    if name not in by_name:
+        raise UnknownName("control", name, list(by_name))
+    return by_name[name]
 
 
-def _instance(spec: Spec, part: str, sizes: Sizes) -> Instance:
+def _slice(name: str) -> Slice:
     names = [each.name for each in SLICES]
-    if part not in names:
-        raise UnknownName("slice", part, names)
-    return Instance(spec, slice_of(part), sizes)
+    if name not in names:
+        raise UnknownName("slice", name, names)
+    return slice_of(name)
 
 
 def _free_memory() -> int:
@@ -104,54 +158,10 @@ def _explored(instance: Instance, *, symmetric: bool) -> Exploration:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _report_states(instance: Instance, found: Exploration, *, as_json: bool) -> None:
-    click.echo(json.dumps(_states_json(instance, found), indent=2) if as_json else _states_text(instance, found))
+def _report_states(instance: Instance, asked: Asked) -> None:
+    found = _explored(instance, symmetric=asked.is_symmetric)
+    asked.say(states_json(found), lambda: states_text(instance, found), instance)
     sys.exit(1 if found.violations or found.stuck else 0)
-
-
-def _states_json(instance: Instance, found: Exploration) -> dict[str, Any]:
-    return {
-        **_what(instance),
-        "states": found.states,
-        "visited": found.representatives,
-        "edges": found.edges,
-        "depth": found.depth,
-        "violations": found.violations,
-        "rules_taken": found.taken,
-        "ends": found.ends,
-        "stuck": found.stuck,
-        "seconds": round(found.seconds, 3),
-        "states_per_second": found.states_per_second,
-    }
-
-
-def _what(instance: Instance) -> dict[str, Any]:
-    sizes = instance.sizes
-    return {
-        "spec_sha256": spec_sha256() if instance.spec is SPEC else None,
-        "slice": instance.part.name,
-        "channels": sizes.channels,
-        "pages": sizes.pages,
-        "values": sizes.values,
-    }
-
-
-def _states_text(instance: Instance, found: Exploration) -> str:
-    ends = ", ".join(f"{count:,} in {phase}" for phase, count in sorted(found.ends.items()))
-    lines = [
-        f"slice {instance.part.name}: {instance.part.doc}",
-        _sizes_text(instance.sizes),
-        f"{found.states:,} states ({found.representatives:,} visited), {found.edges:,} edges, depth {found.depth}",
-        f"{len(found.taken)} of {len(instance.spec.rules)} rules are taken, {len(instance.clauses)} clauses checked in each state",
-        f"ends: {ends or 'none'}; stuck: {found.stuck}",
-        f"{found.seconds:.1f} s, {found.states_per_second:,} visited a second",
-    ]
-    broken = [f"BROKEN: {identifier}, first at depth {depth}" for identifier, depth in found.violations.items()]
-    return "\n".join([*lines, *(broken or ["all clauses hold in every state"])])
-
-
-def _sizes_text(sizes: Sizes) -> str:
-    return f"{sizes.channels} multifd channels, {sizes.pages} pages, {sizes.values} values"
 
 
 @dataclass(frozen=True)
@@ -169,15 +179,15 @@ def _wanted(instance: Instance, name: str) -> _Wanted:
     raise UnknownName("rule or clause", name, [*rules, *instance.clauses])
 
 
-def _report_run(instance: Instance, name: str, *, as_json: bool) -> None:
+def _report_run(instance: Instance, name: str, asked: Asked) -> None:
     wanted = _wanted(instance, name)
     run = shortest_run(instance, wanted.goals)
-    if as_json:
-        steps = None if run is None else list(run.names)
-        length = None if run is None else len(run)
-        click.echo(json.dumps({**_what(instance), "until": name, "length": length, "run": steps}, indent=2))
-    elif run is None:
-        click.echo(f"no run {'breaks' if wanted.is_clause else 'takes'} {name} in the slice {instance.part.name}")
-    else:
-        click.echo("\n".join(run_text(instance, run)))
+    none = f"no run {'breaks' if wanted.is_clause else 'takes'} {name} in the slice {instance.part.name}"
+    asked.say(run_json(name, run), lambda: none if run is None else "\n".join(run_text(instance, run)), instance)
     sys.exit(0 if (run is None) == wanted.is_clause else 1)
+
+
+def _report_tour(instance: Instance, path: Path, cover: Cover, asked: Asked) -> None:
+    found = tour(graph(instance, memory=_free_memory()), cover)
+    write_tour(path, instance, found, asked.control)
+    asked.say(tour_json(found), lambda: tour_text(instance, found), instance)

@@ -15,9 +15,9 @@ def run_text(instance: Instance, run: Run) -> list[str]:
 
 def _holding(instance: Instance, state: State) -> list[str]:
     """Return the choices of a run, and what the pages hold."""
-    shown = [place.name for place in instance.places if place.cell in {"colo", "deferred", "guest", "cache", "primary"}]
+    chosen = {"colo", "deferred", "guest", "cache", "primary", "primary_device", "is_loadable"}
     described = instance.described(state)
-    return [f"{name} = {described[name]}" for name in shown]
+    return [f"{place.name} = {described[place.name]}" for place in instance.places if place.cell in chosen]
 
 
 def changes(instance: Instance, before: State, after: State) -> str:

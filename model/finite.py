@@ -103,6 +103,11 @@ class Instance:
             else:
                 self._fixed[cell.name, key] = _ordinal(fixed)
 
+    @cached_property
+    def has_devices(self) -> bool:
+        """Whether the specification has device states."""
+        return any(cell.to is DeviceState for cell in self.spec.state.cells())
+
     def sorts(self, place: Place) -> tuple[tuple[Sort, ...], Sort]:
         """Return the sorts of a slot's key, and of what it holds."""
         cell: Cell = getattr(self.spec.state, place.cell)
@@ -232,6 +237,18 @@ class Instance:
     def described(self, state: State) -> dict[str, str]:
         """Return what a state holds, by the names of the spec."""
         return {place.name: self._said(place, value) for place, value in zip(self.places, state, strict=True)}
+
+    def held(self, state: State) -> dict[str, Any]:
+        """Return what a state holds, for other programs: each cell, as lists over its keys; truths, names of members, and numbers."""
+        return {cell.name: self._held(cell, (), state) for cell in self.spec.state.cells()}
+
+    def _held(self, cell: Cell, key: tuple[int, ...], state: State) -> Any:
+        if len(key) < len(cell.key):
+            return [self._held(cell, (*key, member), state) for member in range(self.sizes.count(cell.key[len(key)]))]
+        number = state[self._slots[cell.name, key]] if (cell.name, key) in self._slots else self._fixed[cell.name, key]
+        if cell.to is bool:
+            return bool(number)
+        return _member(cell.to, number) if issubclass(cell.to, Enum) else number
 
     def _said(self, place: Place, value: int) -> str:
         _, sort = self.sorts(place)

@@ -33,6 +33,9 @@ DEVICE_STATES = 2
 MAIN_NUMBER = 0
 """Number of the main channel; multifd channel N has number N + 1."""
 
+NO_OTHERS: Mapping[Sort, int] = {}
+"""Of rules that have neither a device state nor a message."""
+
 
 class NotEnabled(Exception):  # noqa: N818  # says what is the case
     """A rule was asked for in a state that does not allow it. `guard` is the text of the guard that fails."""
@@ -105,17 +108,31 @@ class Machine:
         return np.array([self.contents.number(page) for page in pages], np.int64)
 
     def why_not(
-        self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] = ()
+        self,
+        identifier: str,
+        *,
+        channel: int = MAIN_NUMBER,
+        pages: Sequence[int] = (),
+        values: Sequence[int] = (),
+        others: Mapping[Sort, int] = NO_OTHERS,
     ) -> NotEnabled | None:
         """Return None if the rule is enabled now, for each of the pages alone, else the first guard that fails."""
         rule = self.spec.rule(identifier)
         try:
-            self._enabled(rule, _environment(rule, channel, pages, values), pages)
+            self._enabled(rule, _environment(rule, channel, pages, values, others), pages)
         except NotEnabled as refusal:
             return refusal
         return None
 
-    def fire(self, identifier: str, *, channel: int = MAIN_NUMBER, pages: Sequence[int] = (), values: Sequence[int] | Array = ()) -> None:
+    def fire(
+        self,
+        identifier: str,
+        *,
+        channel: int = MAIN_NUMBER,
+        pages: Sequence[int] = (),
+        values: Sequence[int] | Array = (),
+        others: Mapping[Sort, int] = NO_OTHERS,
+    ) -> None:
         """Take one step, or one step for each page (none for no pages). NotEnabled if a guard fails for any; then nothing has changed.
 
         Args:
@@ -123,6 +140,7 @@ class Machine:
             channel: number of the channel, for rules that have one.
             pages: page numbers, for rules that have a page: one step each.
             values: numbers of contents, one for each page, for rules that have a value.
+            others: the number of the device state or of the message, for rules that have one.
         """
         rule = self.spec.rule(identifier)
         if not pages and any(parameter.sort is Page for parameter in rule.parameters):
@@ -130,7 +148,7 @@ class Machine:
         if len(pages) > 1 and (not _is_pagewise(rule) or len(set(pages)) < len(pages)):
             self._fire_one_by_one(identifier, channel, pages, values)
             return
-        environment = _environment(rule, channel, pages, values)
+        environment = _environment(rule, channel, pages, values, others)
         self._enabled(rule, environment, pages)
         writes = [self._write(update.cell, update.key, update.bound, update.value, environment) for update in rule.updates]
         for cells, key, value in writes:
@@ -234,8 +252,9 @@ def _literal(value: bool | Enum) -> Array:  # a truth value of the spec
     return np.asarray(list(type(value)).index(value) if isinstance(value, Enum) else value)
 
 
-def _environment(rule: Rule, channel: int, pages: Sequence[int], values: Sequence[int] | Array) -> Environment:
-    given = {Channel: np.asarray(channel), Page: np.asarray(pages, np.int64), Value: np.asarray(values, np.int64)}
+def _environment(rule: Rule, channel: int, pages: Sequence[int], values: Sequence[int] | Array, others: Mapping[Sort, int]) -> Environment:
+    given: dict[Sort, Array] = {sort: np.asarray(member) for sort, member in others.items()}
+    given |= {Channel: np.asarray(channel), Page: np.asarray(pages, np.int64), Value: np.asarray(values, np.int64)}
     environment = {parameter: given[parameter.sort] for parameter in rule.parameters}
     if len(pages) == 1:
         return {parameter: argument.reshape(()) for parameter, argument in environment.items()}

@@ -1,8 +1,8 @@
 """Promela text of a finite instance, for SPIN: a second explorer, which must find as many states and transitions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from colofd.model.finite import Instance, State, Step
+from colofd.model.finite import Instance, State
 from colofd.model.finite_terms import Both, Choice, Either, Holds, Negation, Number, Same, Slot, Term, Truth, parts
 
 SPIN_OPTIONS = ("-o1", "-o2", "-o3")
@@ -19,7 +19,14 @@ def promela(instance: Instance, initial: State) -> str:
         f"{'bit' if place.values == 2 else 'byte'} {name} = {value};"
         for place, name, value in zip(instance.places, names, initial, strict=True)
     ]
-    steps = [f"  :: d_step {{ {_text(step.guard, names)} -> {_assignments(step, names)} }} /* {step.name} */" for step in instance.steps]
+    assigned = [_assignments(dict(step.writes), names) for step in instance.steps]
+    steps = [
+        f"  :: d_step {{ {_text(step.guard, names)} -> {'; '.join(texts) or 'skip'} }} /* {step.name} */"
+        for step, texts in zip(instance.steps, assigned, strict=True)
+    ]
+    # What is hidden is no part of SPIN's states.
+    kept = sorted({text.partition(" = ")[0] for texts in assigned for text in texts} - set(names))
+    variables += [f"hidden byte {name};" for name in kept]
     return "\n".join([*variables, "active proctype receive_path() {", "end: do", *steps, "  od", "}", ""])
 
 
@@ -46,18 +53,24 @@ def _text(term: Term, names: list[str]) -> str:
     raise AssertionError(term)
 
 
-def _assignments(step: Step, names: list[str]) -> str:
-    return "; ".join(f"{names[slot]} = {_text(term, names)}" for slot, term in _in_order(dict(step.writes))) or "skip"
+def _assignments(writes: Mapping[int, Term], names: list[str]) -> list[str]:
+    """Return all writes, each before what it reads is written: in the spec they happen at once, in Promela one after the other.
 
-
-def _in_order(writes: Mapping[int, Term]) -> Iterator[tuple[int, Term]]:
-    """Yield all writes, each before what it reads is written: in the spec they happen at once, in Promela one after the other."""
+    Where slots are exchanged, one of the new values is kept aside until the others are written.
+    """
     waiting = dict(writes)
+    texts: list[str] = []
+    last: list[str] = []
     while waiting:
-        slot = next((each for each in waiting if not any(each in _slots(term) for other, term in waiting.items() if other != each)), None)
-        if slot is None:
-            raise ValueError(f"these slots are exchanged in one step: {sorted(waiting)}")
-        yield slot, waiting.pop(slot)
+        free = [each for each in waiting if not any(each in _slots(term) for other, term in waiting.items() if other != each)]
+        slot = (free or list(waiting))[0]
+        value = _text(waiting.pop(slot), names)
+        if free:
+            texts.append(f"{names[slot]} = {value}")
+        else:
+            texts.append(f"new_{names[slot]} = {value}")
+            last.append(f"{names[slot]} = new_{names[slot]}")
+    return texts + last
 
 
 def _slots(term: Term) -> set[int]:

@@ -6,6 +6,7 @@ from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_numpy import Reading
 from colofd.model.finite_slices import Slice
 from colofd.model.search_states import Levels
+from colofd.model.search_symmetry import Symmetry
 from colofd.model.search_table import FULLEST, TooLarge, table_bytes
 from colofd.spec.language import Spec
 
@@ -14,21 +15,23 @@ _PROBE_BYTES = table_bytes(1, 23)
 
 
 def estimated_states(spec: Spec, part: Slice, sizes: Sizes) -> int:
-    """Return about how many states an instance has: each channel, page and value is taken to multiply them as the first ones do.
+    """Return about how many states an instance has: each channel, page, value and device state is taken to multiply them as the first do.
 
     It has said between a half and all of what there is, and less for a slice of which even the small instances are large;
     it is meant for refusing what is far too large.
     """
     first = min(sizes.channels, 1)
-    base = _count(spec, part, Sizes(first, 1, 2))
-    by_channel = _count(spec, part, Sizes(first + 1, 1, 2)) / base if sizes.channels > first else 1.0
-    by_page = _count(spec, part, Sizes(first, 2, 2)) / base if sizes.pages > 1 else 1.0
-    exponent = math.log(_count(spec, part, Sizes(first, 1, 3)) / base, 1.5) if sizes.values > 2 else 0.0
+    base = _count(spec, part, Sizes(first, 1, 2, 1))
+    by_channel = _count(spec, part, Sizes(first + 1, 1, 2, 1)) / base if sizes.channels > first else 1.0
+    by_page = _count(spec, part, Sizes(first, 2, 2, 1)) / base if sizes.pages > 1 else 1.0
+    exponent = math.log(_count(spec, part, Sizes(first, 1, 3, 1)) / base, 1.5) if sizes.values > 2 else 0.0
+    by_device = _count(spec, part, Sizes(first, 1, 2, 2)) / base if sizes.devices > 1 else 1.0
     exact = (
         base
         * math.pow(by_channel, sizes.channels - first)
         * math.pow(by_page, sizes.pages - 1)
         * math.pow(sizes.values / 2, exponent * sizes.pages)
+        * math.pow(by_device, sizes.devices - 1)
     )
     return round(exact)
 
@@ -36,7 +39,7 @@ def estimated_states(spec: Spec, part: Slice, sizes: Sizes) -> int:
 def estimated_bytes(instance: Instance, *, symmetric: bool) -> int:
     """Return about how many bytes the exploration of an instance takes."""
     sizes = instance.sizes
-    orders = math.factorial(sizes.channels) * math.factorial(sizes.pages) if symmetric else 1
+    orders = Symmetry(instance, Reading(instance).packing).size if symmetric else 1
     kept = estimated_states(instance.spec, instance.part, sizes) / orders
     bits = max(16, math.ceil(math.log2(kept / FULLEST)))
     # While a table grows, the old one is there, too; the states of one or two levels are kept besides.

@@ -94,10 +94,9 @@ class _Renamed:
 def _orders(instance: Instance) -> Iterator[Order]:
     """Yield every order but the one that changes nothing; the main channel keeps its number."""
     sizes = instance.sizes
-    has_devices = any(instance.sorts(place)[1] is DeviceState for place in instance.places)
     pages = list(itertools.permutations(range(sizes.pages)))
     channels = [(0, *rest) for rest in itertools.permutations(range(1, sizes.channels + 1))]
-    devices = list(itertools.permutations(range(sizes.devices if has_devices else 1)))
+    devices = list(itertools.permutations(range(sizes.devices if instance.has_devices else 1)))
     for page_order, channel_order, device_order in itertools.islice(itertools.product(pages, channels, devices), 1, None):
         yield {Page: page_order, Channel: channel_order, DeviceState: device_order}
 

@@ -10,9 +10,8 @@ import pytest
 from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import slice_of
 from colofd.model.finite_terms import FALSE, Terms
-from colofd.model.promela import SPIN_OPTIONS, _in_order, promela
+from colofd.model.promela import SPIN_OPTIONS, _assignments, promela
 from colofd.model.search import explore
-from colofd.spec.protocol import SPEC
 
 NO_SPIN = shutil.which("spin") is None or shutil.which("gcc") is None
 
@@ -41,19 +40,32 @@ def spin(text: str, folder: Path) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(NO_SPIN, reason="needs the programs spin and gcc (Debian packages spin and gcc)")
-@pytest.mark.parametrize("sizes", [Sizes(1, 1, 2), Sizes(2, 1, 2)], ids=str)
-@pytest.mark.parametrize("name", ["core", "main-channel"])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("core", Sizes(1, 1, 2)),
+        ("core", Sizes(2, 1, 2)),
+        ("main-channel", Sizes(1, 1, 2)),
+        ("main-channel", Sizes(2, 1, 2)),
+        ("both-sides", Sizes(1, 1, 2, 1)),
+        ("both-sides", Sizes(1, 1, 2, 2)),
+        ("whole", Sizes(1, 1, 2)),
+        ("whole-both-sides", Sizes(1, 1, 2, 1)),
+    ],
+    ids=str,
+)
 def test_spin_counts_the_same(name: str, sizes: Sizes, tmp_path: Path) -> None:
     """Given a small instance and its first initial state, then SPIN finds as many states, and one transition more: into the first."""
-    instance = Instance(SPEC, slice_of(name), sizes)
+    part = slice_of(name)
+    instance = Instance(part.spec, part, sizes)
     initial = next(iter(instance.initial_states()))
     found = explore(instance, initial=[initial])
     assert spin(promela(instance, initial), tmp_path) == (found.states, found.edges + 1)
 
 
 def test_what_is_written_last_is_read_by_nothing_after() -> None:
-    """Given a step that writes one slot from another that it writes, too, then the reading comes first; an exchange is refused."""
+    """Given a step that writes one slot from another that it writes, too, then the reading comes first; an exchange keeps a value aside."""
     terms = Terms()
-    assert [slot for slot, _ in _in_order({0: FALSE, 1: terms.slot(0)})] == [1, 0]
-    with pytest.raises(ValueError, match="exchanged in one step"):
-        list(_in_order({0: terms.slot(1), 1: terms.slot(0)}))
+    names = ["a", "b"]
+    assert _assignments({0: FALSE, 1: terms.slot(0)}, names) == ["b = a", "a = 0"]
+    assert _assignments({0: terms.slot(1), 1: terms.slot(0)}, names) == ["new_a = b", "b = a", "a = new_a"]

@@ -1,5 +1,6 @@
 """Exploration: pinned counts, the readings against each other, symmetry, the table, and what it must notice."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,9 @@ from colofd.model.search_estimate import estimated_bytes, estimated_states
 from colofd.model.search_runs import broken_clause, shortest_run, taken_rule
 from colofd.model.search_states import Levels
 from colofd.model.search_table import StateSet, TooLarge
+from colofd.spec.both_sides import BothSides
 from colofd.spec.language import Spec
-from colofd.spec.protocol import SPEC
+from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.state import Channel, Page, Phase, Value
 
 COUNTS = {
@@ -48,6 +50,25 @@ def test_counts(name: str, channels: int, pages: int, values: int) -> None:
     assert (found.states, found.edges, found.depth) == COUNTS[name, channels, pages, values]
     assert found.violations == {}
     assert found.stuck == 0
+    assert set(found.ends) <= {"FAILOVER", "STOPPED", "COMPLETED", "FAILED"}
+
+
+BOTH_SIDES_COUNTS = {
+    ("both-sides", 1, 1, 2, 1): (46_336, 492_080, 32),
+    ("both-sides", 1, 1, 2, 2): (654_592, 7_543_360, 34),
+    ("both-sides", 2, 1, 2, 1): (413_456, 4_850_792, 35),
+    ("whole-both-sides", 1, 1, 2, 1): (324_376, 3_363_832, 32),
+}
+"""As above, with both sides; the last size is the number of device states."""
+
+
+@pytest.mark.parametrize(("name", "channels", "pages", "values", "devices"), BOTH_SIDES_COUNTS)
+def test_counts_of_both_sides(name: str, channels: int, pages: int, values: int, devices: int) -> None:
+    """Given a small instance of both sides, then it has this many states, every clause holds in each, and the primary waits in no end."""
+    sizes = Sizes(channels, pages, values, devices)
+    found = explore(instance(name, sizes, BOTH_SIDES), symmetric=True)
+    assert (found.states, found.edges, found.depth) == BOTH_SIDES_COUNTS[name, channels, pages, values, devices]
+    assert (found.violations, found.stuck) == ({}, 0)
     assert set(found.ends) <= {"FAILOVER", "STOPPED", "COMPLETED", "FAILED"}
 
 
@@ -96,6 +117,42 @@ def test_every_rule_is_taken_somewhere() -> None:
     assert {rule.id for rule in SPEC.rules} == set(SHORTEST)
 
 
+SHORTEST_OF_BOTH_SIDES = SHORTEST | {
+    "guest.primary-device": 1,
+    "fault.primary-dies": 1,
+    "fault.message-lost": 1,
+    "colo.precopy-sent": 3,
+    "failover.primary": 4,
+    "phase.complete": 9,
+    "phase.fill-begin": 9,
+    "phase.enter-colo": 9,
+    "checkpoint.flush-page": 10,
+    "guest.secondary-write": 10,
+    "guest.secondary-device": 10,
+    "failover.take-over": 10,
+    "failover.stop": 10,
+    "colo.start": 10,
+    "colo.request": 11,
+    "checkpoint.begin": 12,
+    "colo.stop-primary": 13,
+    "colo.checkpoint-sent": 14,
+    "checkpoint.received": 15,
+    "checkpoint.answer": 16,
+    "checkpoint.flush-begin": 17,
+    "colo.release-output": 17,
+    "checkpoint.commit": 18,
+    "colo.resume": 20,
+}
+"""The same with the primary's side: what must be said and read before makes some runs longer."""
+
+
+def test_every_rule_of_both_sides_is_taken_somewhere() -> None:
+    """Given both sides and nothing left out, then each rule is taken, and a shortest run to it is this long."""
+    found = explore(instance("whole-both-sides", Sizes(1, 1, 2, 1), BOTH_SIDES))
+    assert found.taken == SHORTEST_OF_BOTH_SIDES
+    assert {rule.id for rule in BOTH_SIDES.rules} == set(SHORTEST_OF_BOTH_SIDES)
+
+
 @pytest.mark.parametrize("rule", ["phase.complete", "checkpoint.commit", "own.release-receivedmap"])
 def test_a_shortest_run_is_as_long_as_exploration_says(rule: str) -> None:
     """Given a rule, then the run that is found ends with it, has as many steps as its depth says, and one state more than steps."""
@@ -113,6 +170,15 @@ def test_a_clause_that_holds_is_broken_by_no_run() -> None:
 
 
 # Symmetry, and several words.
+
+
+@pytest.mark.parametrize("sizes", [Sizes(1, 1, 2, 2), Sizes(0, 1, 2, 3)], ids=["2", "3"])
+def test_device_states_have_no_names(sizes: Sizes) -> None:
+    """Given two or three device states, then visiting one of their orders finds the same counts, with far fewer visits."""
+    part = instance("both-sides", sizes, BOTH_SIDES)
+    every, one = (explore(part, symmetric=symmetric) for symmetric in (False, True))
+    assert (one.states, one.edges, one.depth, one.taken, one.ends) == (every.states, every.edges, every.depth, every.taken, every.ends)
+    assert one.representatives < 1.2 * every.states / math.factorial(sizes.devices)
 
 
 @pytest.mark.parametrize("sizes", [Sizes(2, 1, 2), Sizes(1, 2, 2)], ids=str)
@@ -264,6 +330,15 @@ def test_memory_that_is_never_released_is_noticed() -> None:
     found = explore(instance("core", Sizes(1, 1, 2), spec))
     assert found.stuck == sum(found.ends.values()) > 0
     assert Phase.FAILOVER.name in found.ends
+
+
+def test_a_primary_that_waits_for_ever_is_noticed() -> None:
+    """Given a primary that cannot do its own failover, then there are states where it waits for a message that was lost."""
+    spec = Spec(
+        BothSides, BOTH_SIDES.initial, tuple(rule for rule in BOTH_SIDES.rules if rule.id != "failover.primary"), BOTH_SIDES.clauses
+    )
+    found = explore(instance("both-sides", Sizes(1, 1, 2, 1), spec))
+    assert 0 < found.stuck < sum(found.ends.values())
 
 
 # The table.
