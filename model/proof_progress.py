@@ -8,6 +8,7 @@ from typing import Any, Final
 from colofd.model.proof_obligations import Answer, Kind, Obligation
 from colofd.model.proof_sorts import question_cycle
 from colofd.model.proof_trees import after, cells_read, substituted, walk
+from colofd.model.proof_values import excludes
 from colofd.spec.language import (
     And,
     Chain,
@@ -76,9 +77,10 @@ def _steps(spec: Spec, measure: Measure, begun: tuple[Expr[bool], ...]) -> Itera
     read = cells_read(measure.during, measure.goal, *(part.formula for part in measure.remaining))
     for rule in spec.rules:
         own = _of_same_name(measure, rule)
-        # A step that writes nothing of what the measure reads leaves all of it as it is.
-        if (rule.id not in helpful or own) and read & {update.cell.name for update in rule.updates}:
-            assumed = (*begun, *rule.guards, *_covered(rule, measure.excuses))
+        assumed = (*begun, *rule.guards, *_covered(rule, measure.excuses))
+        # A step that writes nothing of what the measure reads leaves all of it as it is; and one of another phase cannot be taken.
+        changes = read & {update.cell.name for update in rule.updates} and not excludes(spec, assumed)
+        if (rule.id not in helpful or own) and changes:
             yield _obligation(spec, f"{measure.id}: {rule.id} does not harm", assumed, _reached(measure, rule, is_smaller=False))
         if rule.id in helpful:
             mine = _instance(rule, own)

@@ -9,12 +9,13 @@ from colofd.model.proof import verdicts
 from colofd.model.proof_obligations import Answer, Kind, Obligation
 from colofd.model.proof_progress import all_progress_obligations, measure_obligations, progress_obligations
 from colofd.model.proof_sorts import question_cycle
+from colofd.model.proof_values import excludes
 from colofd.model.smtlib import Writer
 from colofd.model.solver import SolverName, solver
 from colofd.spec import both_sides
 from colofd.spec.both_sides import BOTH_SIDES, BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
-from colofd.spec.language import Except, Expr, Not, Progress, ProgressBook, RuleBook, Spec, SpecError, every, some
+from colofd.spec.language import Except, Expr, Literal, Not, Progress, ProgressBook, RuleBook, Spec, SpecError, every, some
 from colofd.spec.progress import both_sides as measures_of_both_sides
 from colofd.spec.progress import receiver, waits
 from colofd.spec.rules import phases, primary
@@ -262,3 +263,15 @@ def test_what_does_not_exist_is_named(declare: Callable[[ProgressBook[BothSides]
     """Given a text that names what there is not, then it fails where it is declared, with its id."""
     with pytest.raises(SpecError, match=complaint):
         declare(ProgressBook(BOTH_SIDES, BothSides))
+
+
+def test_formulas_that_exclude_each_other_are_seen() -> None:
+    """Given formulas of a phase, then it is seen where they leave none, and nothing is concluded from what the tree does not say."""
+    s = BothSides()
+    flushing, live = s.phase == Phase.FLUSHING, s.phase.within(Phase.IDLE, Phase.FLUSHING)
+    assert excludes(BOTH_SIDES, (flushing, s.phase == Phase.IDLE))
+    assert excludes(BOTH_SIDES, (live & ~flushing, s.guest_running, s.phase != Phase.IDLE))
+    assert excludes(BOTH_SIDES, (Not(Literal(True, bool)),))
+    assert not excludes(BOTH_SIDES, (flushing, live))
+    assert not excludes(BOTH_SIDES, (flushing | s.guest_running, s.phase == Phase.IDLE))
+    assert not excludes(BOTH_SIDES, (flushing, s.primary_at == PrimaryAt.DEAD, Not(live & s.guest_running)))

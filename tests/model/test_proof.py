@@ -49,7 +49,7 @@ def test_everything_is_proved_by_two_solvers() -> None:
         "isolation": 7,
         "ownership": 19,
         "commit": 3,
-        "progress": 468,
+        "progress": 231,
         "vacuity": 66,
         "step": 0,
         "ability": 0,
