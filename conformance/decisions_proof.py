@@ -4,6 +4,7 @@ from typing import Any
 
 from colofd.conformance.decisions import CLAIMS
 from colofd.model.proof_equivalence import equivalence_obligations
+from colofd.model.proof_gates import need_obligations
 from colofd.model.proof_obligations import AnyObligation, TextObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
 from colofd.model.proof_progress import all_progress_obligations
@@ -21,6 +22,7 @@ def obligations(spec: Spec) -> tuple[AnyObligation, ...]:
         *equivalence_obligations(),
         *all_progress_obligations(BOTH_SIDES),
         *all_step_obligations(),
+        *need_obligations(SPEC, BOTH_SIDES),
         *decision_obligations(),
     )
 

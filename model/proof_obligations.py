@@ -36,6 +36,8 @@ class Kind(StrEnum):
     """No step does what none may do (spec/steps)."""
     ABILITY = "ability"
     """What must stay possible is, and does what it is for; and no step leaves everything as it is (spec/steps/abilities.py)."""
+    NEED = "need"
+    """A clause says something, and a guard forbids something. An obligation of this kind wants an example, not a proof."""
     DECISION = "decision"
     """A decision of a receiver is what a rule, or a check of the wire format, says; its owner makes these."""
     EQUIVALENCE = "equivalence"
@@ -110,17 +112,6 @@ def layer_obligations(whole: Spec, base: Spec) -> tuple[Obligation, ...]:
         if rule not in untouched
     )
     return (*initiation, *consecution, *vacuity)
-
-
-def ghost_flows(spec: Spec, ghost: str = World.survivor.name) -> tuple[str, ...]:
-    """Return the ids of the rules in which `ghost` decides anything but itself; there must be none."""
-    return tuple(rule.id for rule in spec.rules if ghost in cells_read(*rule.guards, *_values_beside(rule, ghost)))
-
-
-def _values_beside(rule: Rule, ghost: str) -> Iterator[Expr[object]]:
-    for update in rule.updates:
-        if update.cell.name != ghost:
-            yield from (*update.key, update.value)
 
 
 def _invariant(spec: Spec) -> tuple[Expr[bool], ...]:

@@ -68,9 +68,11 @@ class BothSides(World):
     arriving_device = Scalar(DeviceState, "The buffer of the secondary for a device state.")
     guest_device = Scalar(DeviceState, "Device state of the secondary's guest.")
     is_loadable = Map(DeviceState, bool, "The secondary can load this device state; never changes.")
-    survivor_device = Scalar(DeviceState, "Ghost: device state of the last commit, and what the secondary's guest has made of it.")
-    has_committed = Scalar(bool, "Ghost: the last checkpoint that began was committed.")
-    is_ahead = Scalar(bool, "Ghost: output was released whose checkpoint is not committed yet.")
+    survivor_device = Scalar(
+        DeviceState, "Ghost: device state of the last commit, and what the secondary's guest has made of it.", is_ghost=True
+    )
+    has_committed = Scalar(bool, "Ghost: the last checkpoint that began was committed.", is_ghost=True)
+    is_ahead = Scalar(bool, "Ghost: output was released whose checkpoint is not committed yet.", is_ghost=True)
 
 
 _STOPPED = (PrimaryAt.SENT, PrimaryAt.RELEASED, PrimaryAt.ALONE, PrimaryAt.DEAD)

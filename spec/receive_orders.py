@@ -33,10 +33,12 @@ _SENT: Final = "colofd: a ghost, what the primary has sent"
 class Sent(World):
     """The ghosts: the history of what was sent. None of them knows a channel."""
 
-    ever_sent = Map(Page, bool, "Ghost: the page was sent at least once.")
-    sent_since_commit = Map(Page, bool, "Ghost: the page was sent since COLO began or, if that is later, since the last commit.")
-    arrived = Map(Page, Value, "Ghost: the content of the page that arrived last; zeros before.")
-    at_start = Map(Page, Value, "Ghost: what the guest held at first; never changes.")
+    ever_sent = Map(Page, bool, "Ghost: the page was sent at least once.", is_ghost=True)
+    sent_since_commit = Map(
+        Page, bool, "Ghost: the page was sent since COLO began or, if that is later, since the last commit.", is_ghost=True
+    )
+    arrived = Map(Page, Value, "Ghost: the content of the page that arrived last; zeros before.", is_ghost=True)
+    at_start = Map(Page, Value, "Ghost: what the guest held at first; never changes.", is_ghost=True)
 
 
 layer = Layer(SPEC, Sent)

@@ -109,7 +109,9 @@ class World(State):
     unsent = Map(Page, bool, "The primary's dirty bitmap: this page must still be sent.")
     sent = Map(Page, bool, "The primary has sent this page in the current round.")
 
-    survivor = Map(Page, Value, "Ghost: the last commit plus the secondary's own writes; what must be left if the primary dies now.")
+    survivor = Map(
+        Page, Value, "Ghost: the last commit plus the secondary's own writes; what must be left if the primary dies now.", is_ghost=True
+    )
 
 
 def is_live(s: World) -> Expr[bool]:

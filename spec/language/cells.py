@@ -25,15 +25,19 @@ class Update:
 
 
 class Cell:
-    """A named part of the state: a function from the `key` sorts to the sort `to`."""
+    """A named part of the state: a function from the `key` sorts to the sort `to`.
+
+    A ghost is there for the claims only: no rule may let it decide anything but ghosts (model/proof_gates.py).
+    """
 
     name: str
     doc: str
 
-    def __init__(self, *key: Sort, to: Sort, doc: str = "") -> None:
+    def __init__(self, *key: Sort, to: Sort, doc: str = "", is_ghost: bool = False) -> None:
         self.key = key
         self.to = to
         self.doc = doc
+        self.is_ghost = is_ghost
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -81,8 +85,8 @@ class State:
 class Scalar(Cell, Generic[T]):
     """A cell without a key."""
 
-    def __init__(self, to: type[T], doc: str) -> None:
-        super().__init__(to=to, doc=doc)
+    def __init__(self, to: type[T], doc: str, *, is_ghost: bool = False) -> None:
+        super().__init__(to=to, doc=doc, is_ghost=is_ghost)
 
     @overload
     def __get__(self, state: None, owner: type) -> Self: ...
@@ -98,8 +102,8 @@ class Scalar(Cell, Generic[T]):
 class Map(Cell, Generic[K, T]):
     """A cell with one key, such as `guest[page]`."""
 
-    def __init__(self, key: type[K], to: type[T], doc: str) -> None:
-        super().__init__(key, to=to, doc=doc)
+    def __init__(self, key: type[K], to: type[T], doc: str, *, is_ghost: bool = False) -> None:
+        super().__init__(key, to=to, doc=doc, is_ghost=is_ghost)
 
     @overload
     def __get__(self, state: None, owner: type) -> Self: ...
@@ -115,8 +119,8 @@ class Map(Cell, Generic[K, T]):
 class Relation(Cell, Generic[K1, K2, T]):
     """A cell with two keys, such as `packet[channel, page]`."""
 
-    def __init__(self, first: type[K1], second: type[K2], to: type[T], doc: str) -> None:
-        super().__init__(first, second, to=to, doc=doc)
+    def __init__(self, first: type[K1], second: type[K2], to: type[T], doc: str, *, is_ghost: bool = False) -> None:
+        super().__init__(first, second, to=to, doc=doc, is_ghost=is_ghost)
 
     @overload
     def __get__(self, state: None, owner: type) -> Self: ...

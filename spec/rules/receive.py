@@ -86,8 +86,8 @@ def read_page(s: World, channel: Expr[Channel], page: Expr[Page], value: Expr[Va
 
 @rules.rule(Step.PAYLOAD_COMPLETE, by=Actor.RECEIVER, source="migration/multifd.c:multifd_ram_state_recv")
 def payload_complete(s: World, channel: Expr[Channel]) -> None:
-    """Every page of the packet has landed."""
-    s.when(is_multifd(channel), s.channel_at[channel] == At.BODY)
+    """Every page of the packet has landed. The main channel never gets here: its one page lands and is mirrored next."""
+    s.when(s.channel_at[channel] == At.BODY)
     s.when(every(Page)(lambda q: s.packet[channel, q].within(Carried.NOTHING, Carried.NORMAL_LANDED, Carried.ZERO_LANDED)))
     s.channel_at[channel] = At.PROCESSING
 
@@ -109,8 +109,8 @@ def mirror_page(s: World, channel: Expr[Channel], page: Expr[Page]) -> None:
 
 @rules.rule(Step.PACKET_DONE, by=Actor.RECEIVER, source="migration/multifd.c:multifd_recv_thread")
 def packet_done(s: World, channel: Expr[Channel]) -> None:
-    """Nothing of the packet is left: the next header may come."""
-    s.when(is_multifd(channel), s.channel_at[channel] == At.PROCESSING, carries_nothing(s, channel))
+    """Nothing of the packet is left: the next header may come. The main channel never gets here: its record ends with its page."""
+    s.when(s.channel_at[channel] == At.PROCESSING, carries_nothing(s, channel))
     s.channel_at[channel] = At.READY
 
 
