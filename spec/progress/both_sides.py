@@ -4,7 +4,7 @@ from typing import Final
 
 from colofd.spec.both_sides import BOTH_SIDES, BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
-from colofd.spec.language import Except, Expr, Progress, ProgressBook, some
+from colofd.spec.language import Expr, Progress, ProgressBook, some
 from colofd.spec.progress.terms import (
     CHANNEL_EXITS,
     EMPTY_PACKET,
@@ -26,11 +26,9 @@ from colofd.spec.state import (
     MAIN,
     At,
     Carried,
-    Channel,
     Page,
     Phase,
     all_sent,
-    is_multifd,
 )
 
 progress = ProgressBook(BOTH_SIDES, BothSides)
@@ -47,14 +45,14 @@ def _is_sent(s: BothSides, phase: Expr[Phase] | Phase) -> Expr[bool]:
     return (s.phase == phase) & (s.primary_at == PrimaryAt.SENT) & all_receive(s) & all_sent(s)
 
 
-_NO_FAULTS: Final = (CHANNEL_EXITS, *PEER_FAULTS, MESSAGE_LOST, TAKEN_OVER, STOPPED)
+_UNDISTURBED: Final = (*PEER_FAULTS, TAKEN_OVER, STOPPED)
 
 
 @progress.measure(
     "checkpoint.is-asked-for",
     source=TRANSACTION,
     helpful=("colo.request", Step.CHECKPOINT_BEGIN, "colo.stop-primary"),
-    excused=_NO_FAULTS,
+    excused=[*_UNDISTURBED, CHANNEL_EXITS, MESSAGE_LOST],
 )
 def checkpoint_is_asked_for(s: BothSides) -> Progress:
     """A primary that runs asks for a checkpoint, the secondary replies, and the primary is stopped."""
@@ -69,16 +67,11 @@ def checkpoint_is_asked_for(s: BothSides) -> Progress:
     )
 
 
-def _in_a_round(s: BothSides, channel: Expr[Channel]) -> Expr[bool]:
-    """SYNC before the round's pages are all sent."""
-    return ~all_sent(s) & is_multifd(channel)
-
-
 @progress.measure(
     "checkpoint.is-sent",
     source="migration/ram.c:ram_save_complete",
     helpful=("send.normal-page", *MAIN_STEPS, "colo.checkpoint-sent"),
-    excused=[*_NO_FAULTS, Except(Step.PARK, "the peer ends the round before everything is sent", _in_a_round), EMPTY_PACKET],
+    excused=[*_UNDISTURBED, CHANNEL_EXITS],
 )
 def checkpoint_is_sent(s: BothSides) -> Progress:
     """A stopped primary sends all that is dirty: there is always a channel to send it by, the main one if no other."""
@@ -102,7 +95,7 @@ def checkpoint_is_sent(s: BothSides) -> Progress:
     "barrier.ends-last-round",
     source="migration/ram.c:ram_save_complete, multifd_ram_flush_and_sync",
     helpful=ROUND_STEPS,
-    excused=[*_NO_FAULTS, GIVEN_UP, EMPTY_PACKET],
+    excused=[*_UNDISTURBED, CHANNEL_EXITS, GIVEN_UP, EMPTY_PACKET],
 )
 def last_round_ends(s: BothSides, phase: Expr[Phase]) -> Progress:
     """When the primary is stopped and everything is sent, in precopy or for a checkpoint, the last round ends."""
@@ -114,7 +107,7 @@ def last_round_ends(s: BothSides, phase: Expr[Phase]) -> Progress:
     "checkpoint.is-received",
     source=INCOMING,
     helpful=(Step.CHECKPOINT_RECEIVED,),
-    excused=[*_NO_FAULTS, *NOTHING_MORE],
+    excused=[*_UNDISTURBED, CHANNEL_EXITS, *NOTHING_MORE],
 )
 def checkpoint_is_received(s: BothSides) -> Progress:
     """When the last round has ended, the checkpoint is received."""
@@ -127,7 +120,7 @@ def _is_told(s: BothSides) -> Expr[bool]:
     return (s.primary_at == PrimaryAt.SENT) & s.in_flight[Message.VMSTATE_RECEIVED] | (s.primary_at == PrimaryAt.RELEASED)
 
 
-@progress.measure("checkpoint.is-answered", source=INCOMING, helpful=(Step.ANSWER,), excused=[*PEER_FAULTS, TAKEN_OVER, STOPPED])
+@progress.measure("checkpoint.is-answered", source=INCOMING, helpful=(Step.ANSWER,), excused=[*_UNDISTURBED])
 def checkpoint_is_answered(s: BothSides) -> Progress:
     """A checkpoint that was received, and whose device state can be loaded, is answered."""
     received = (s.phase == Phase.RECEIVED) & (s.primary_at == PrimaryAt.SENT)
@@ -144,7 +137,7 @@ def checkpoint_is_flushed(s: BothSides) -> Progress:
     "checkpoint.is-committed",
     source=TRANSACTION,
     helpful=(Step.FLUSH_PAGE, Step.COMMIT, "colo.release-output", "colo.resume"),
-    excused=_NO_FAULTS,
+    excused=[*_UNDISTURBED, MESSAGE_LOST],
 )
 def checkpoint_is_committed(s: BothSides) -> Progress:
     """The flush ends with the commit, the primary lets its output go when it is told, and resumes when it is told of the commit."""
@@ -210,7 +203,9 @@ def precopy_closes(s: BothSides) -> Progress:
     return Progress(sent, filling | _is_ready(s) | (s.phase == Phase.COMPLETED))
 
 
-@progress.measure("colo.starts", source="migration/colo.c:colo_process_checkpoint", helpful=("colo.start",), excused=_NO_FAULTS)
+@progress.measure(
+    "colo.starts", source="migration/colo.c:colo_process_checkpoint", helpful=("colo.start",), excused=[*_UNDISTURBED, MESSAGE_LOST]
+)
 def colo_starts(s: BothSides) -> Progress:
     """When CHECKPOINT_READY is read, the primary runs in COLO."""
     return Progress(_is_ready(s), (s.phase == Phase.IDLE) & (s.primary_at == PrimaryAt.RUNNING))

@@ -1,5 +1,6 @@
 """Progress: that it is proved, test_proof.py says; here, that every measure, chain and wait notices when it is wrong."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from colofd.spec import both_sides
 from colofd.spec.both_sides import BOTH_SIDES, BothSides, Message, PrimaryAt
 from colofd.spec.constants import Step
 from colofd.spec.language import Except, Expr, Literal, Not, Progress, ProgressBook, RuleBook, Spec, SpecError, every, some
+from colofd.spec.language.progress_prose import chain_prose, measure_prose, wait_prose
 from colofd.spec.progress import both_sides as measures_of_both_sides
 from colofd.spec.progress import receiver, waits
 from colofd.spec.rules import phases, primary
@@ -275,3 +277,36 @@ def test_formulas_that_exclude_each_other_are_seen() -> None:
     assert not excludes(BOTH_SIDES, (flushing, live))
     assert not excludes(BOTH_SIDES, (flushing | s.guest_running, s.phase == Phase.IDLE))
     assert not excludes(BOTH_SIDES, (flushing, s.primary_at == PrimaryAt.DEAD, Not(live & s.guest_running)))
+
+
+def test_progress_can_be_read() -> None:
+    """Given a measure, a chain and a wait, then their texts say from where to where, by what, and what they do not speak of."""
+    measures = {measure.id: measure for measure in receiver.progress.measures}
+    assert measure_prose(measures["flush.commits"]).splitlines() == [
+        "flush.commits: A flush ends with its commit, whatever happens to channels, messages and the primary.",
+        "  from: phase = FLUSHING",
+        "  to: phase = IDLE",
+        "  remaining: {p | peer_dirty[p]}",
+        "  helps: checkpoint.flush-page, checkpoint.commit",
+    ]
+    barrier = measure_prose(measures["barrier.is-released"])
+    assert "not receive.prepare where ∀q. packet[channel, q] = NOTHING: the peer sends packets with no pages, for ever" in barrier
+    (failover,) = receiver.progress.chains
+    assert chain_prose(failover).endswith("by: answer.flushes; flush.commits; failover.takes-over; shutdown.releases, phase = FAILOVER")
+    wait = next(each for each in waits.waits.waits if each.state.id == "wait.device-state")
+    assert wait_prose(wait).splitlines()[1:] == [
+        "  in: phase = RECEIVED ∧ ¬is_promised ∧ ¬is_loadable[arriving_device]",
+        "  ended by: failover.take-over, failover.stop",
+    ]
+
+
+def test_no_excuse_is_given_for_nothing() -> None:
+    """Given each measure with all its excuses but one, then a step that is not excused any more harms, or does not help."""
+    needless = set()
+    for measure in (*receiver.progress.measures, *measures_of_both_sides.progress.measures):
+        for excuse in measure.excuses:
+            strict = dataclasses.replace(measure, excuses=tuple(each for each in measure.excuses if each is not excuse))
+            asked = [each for each in measure_obligations(BOTH_SIDES, strict) if f": {excuse.rule.id} " in each.name]
+            if not refuted(BOTH_SIDES, tuple(asked)):
+                needless.add((measure.id, excuse.rule.id))
+    assert needless == set()
