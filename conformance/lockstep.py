@@ -18,6 +18,7 @@ from colofd.conformance.subjects import Factory, Options
 from colofd.model.machine import Machine
 from colofd.model.trace import Acceptor, Refused, TraceEvent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
+from colofd.spec.language import Spec
 from colofd.spec.protocol import BOTH_SIDES
 from colofd.spec.state import Phase
 
@@ -54,15 +55,23 @@ class Reached:
 class Lockstep:
     """One receiver, one model, one peer."""
 
-    def __init__(self, factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS, *, is_watched: bool = False) -> None:
-        """Make receiver, model and peer, and connect them; `is_watched`: every clause is checked after every micro-step."""
+    def __init__(
+        self,
+        factory: Factory,
+        options: Options,
+        stall_seconds: float = STALL_SECONDS,
+        *,
+        is_watched: bool = False,
+        spec: Spec = BOTH_SIDES,
+    ) -> None:
+        """Make receiver, model and peer, and connect them; `is_watched`: every clause of `spec` is checked after every micro-step."""
         self.options = options
         self.is_watched = is_watched
         self.exercised: Counter[str] = Counter()
         self.moves: list[str] = [f"options {options}"]
         self.reached = Reached()
         self.peer = Peer(options)
-        self.guest = ScheduledGuest(options.pages)
+        self.guest = ScheduledGuest(options)
         self.gates = Gates(stall_seconds)
         self.machine = Machine(
             options.pages,
@@ -70,7 +79,7 @@ class Lockstep:
             colo=options.colo,
             deferred=options.is_mirror_deferred,
             page_size=options.page_size,
-            spec=BOTH_SIDES,
+            spec=spec,
         )
         self.acceptor = Acceptor(self.machine, {name: deque() for name in [*self.peer.channels, MAIN_CHANNEL]})
         self.owed: dict[str, int] = dict.fromkeys(self.acceptor.sent, 0)
@@ -128,10 +137,11 @@ class Lockstep:
         self._put(channel, pages)
 
     def _put(self, channel: str, pages: Sequence[int], *, is_sync: bool = False) -> None:
-        for group in [[page] for page in pages] if channel == MAIN_CHANNEL else [list(pages)]:
+        groups = self.peer.groups(channel, pages)
+        for group in groups:
             sent = self.peer.take(group)
             self.acceptor.sent[channel].append(sent)
-            self.peer.put(channel, self.peer.packet(channel, sent, is_sync=is_sync))
+            self.peer.put(channel, self.peer.packet(channel, sent, is_sync=is_sync and group is groups[-1]))
             self.owed[channel] += 3 if channel == MAIN_CHANNEL else 4 + bool(sent.pages) + bool(sent.zero_pages)
 
     def end_round(self, last: Sequence[int] = ()) -> None:
@@ -150,6 +160,21 @@ class Lockstep:
         self.drain()
         self.owed[MAIN_CHANNEL] += 1
         self.drain()
+
+    def end_round_without(self, silent: str) -> None:
+        """End the round, but the SYNC of one channel never comes; everybody does what can be done."""
+        self._note(f"the round ends, without the SYNC of {silent}")
+        for name in self.peer.channels:
+            if name != silent:
+                self.peer.put_sync(name)
+                self.owed[name] += 1
+        self.peer.put_round_end()
+        self.drain()
+
+    def hold(self, channel: str, step: Step) -> None:
+        """Let the thread of a channel go on until it waits at `step`."""
+        while self.gates.wait_for(channel) != step:
+            self.step(channel)
 
     def drain(self) -> None:
         """Let every thread finish what is on its channel, one after the other."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colofd.conformance import stream
-from colofd.conformance.subjects import BLOCK, Options
+from colofd.conformance.subjects import Options
 from colofd.model.trace import Sent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, ReturnPathMessage, SectionType, channel_name
 
@@ -66,8 +66,9 @@ class Peer:
 
     def begin_ram(self) -> None:
         """Send the list of blocks, and open the section that carries precopy."""
-        length = self.options.pages * self.options.page_size
-        self.put(MAIN_CHANNEL, stream.ram_start([(BLOCK, length)]) + stream.ram_close() + stream.ram_continue(SectionType.PART))
+        size = self.options.page_size
+        blocks = [(name, (its.stop - its.start) * size) for name, its in self.options.pages_of_blocks.items()]
+        self.put(MAIN_CHANNEL, stream.ram_start(blocks) + stream.ram_close() + stream.ram_continue(SectionType.PART))
 
     def write(self, page: int, content: bytes) -> None:
         """Let the primary's guest write a page."""
@@ -86,15 +87,26 @@ class Peer:
         self.sent_in_round.update(pages)
         return Sent(normal, tuple(self.ram[page] for page in normal), tuple(page for page in pages if self.ram[page] == zeros))
 
+    def groups(self, channel: str, pages: Sequence[int]) -> list[list[int]]:
+        """Return the pages as they travel together: one by one on the main channel, in a packet for each RAM block on a multifd channel."""
+        if channel == MAIN_CHANNEL:
+            return [[page] for page in pages]
+        blocks = [[page for page in pages if its.start <= page < its.stop] for its in self.options.pages_of_blocks.values()]
+        return [block for block in blocks if block]
+
     def packet(self, channel: str, sent: Sent, *, is_sync: bool = False) -> bytes:
-        """Return the bytes of a packet, which may be one of SYNC, too, or of page records on the main channel."""
-        size = self.options.page_size
-        normal = [(page * size, content) for page, content in zip(sent.pages, sent.contents, strict=True)]
-        zero = [page * size for page in sent.zero_pages]
+        """Return the bytes of a packet, which may be one of SYNC, too, or of page records on the main channel; all pages of one block."""
+        block, _ = self.options.block_of((*sent.pages, *sent.zero_pages)[0])
+        normal = [(self._offset(page), content) for page, content in zip(sent.pages, sent.contents, strict=True)]
+        zero = [self._offset(page) for page in sent.zero_pages]
         if channel != MAIN_CHANNEL:
-            return self._writers[channel].pages(BLOCK, normal, zero, is_sync=is_sync)
-        records = [stream.page_record(BLOCK, offset, content) for offset, content in normal]
-        return b"".join([*records, *(stream.zero_record(BLOCK, offset) for offset in zero)])
+            return self._writers[channel].pages(block, normal, zero, is_sync=is_sync)
+        records = [stream.page_record(block, offset, content) for offset, content in normal]
+        return b"".join([*records, *(stream.zero_record(block, offset) for offset in zero)])
+
+    def _offset(self, page: int) -> int:
+        _, number = self.options.block_of(page)
+        return number * self.options.page_size
 
     def put_sync(self, channel: str) -> None:
         """Put SYNC on a multifd channel."""
@@ -152,9 +164,10 @@ class Peer:
 class ScheduledGuest:
     """The secondary's guest: knows whether it runs, and what it has written since the receiver last asked."""
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, options: Options) -> None:
         self._lock = threading.Lock()
-        self._written: npt.NDArray[np.bool_] = np.zeros(pages, np.bool_)
+        self._blocks = options.pages_of_blocks
+        self._written: npt.NDArray[np.bool_] = np.zeros(options.pages, np.bool_)
         self.is_running = False
 
     def wrote(self, page: int) -> None:
@@ -171,7 +184,8 @@ class ScheduledGuest:
     def stop(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Stop, as the receiver wants."""
         self.is_running = False
-        return {BLOCK: self.take_written()}
+        written = self.take_written()
+        return {block: written[its] for block, its in self._blocks.items()}
 
     def run(self) -> None:
         """Run, as the receiver wants."""

@@ -8,6 +8,8 @@ from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
+from colofd.spec.language import Spec
+from colofd.spec.protocol import BOTH_SIDES
 
 CONTENTS: Final = 4
 """Different page contents of a schedule: 0 is zeros."""
@@ -46,12 +48,6 @@ def _checkpoint(run: Lockstep) -> None:
     run.begin_checkpoint()
     run.receive_checkpoint()
     run.commit()
-
-
-def _step_to(run: Lockstep, channel: str, step: Step) -> None:
-    """Let the thread go on until it waits at `step`."""
-    while run.gates.wait_for(channel) != step:
-        run.step(channel)
 
 
 def zero_after_normal_in_precopy(run: Lockstep) -> None:
@@ -93,7 +89,7 @@ def failover_between_payload_and_mirror(run: Lockstep) -> None:
     run.primary_writes(1, 0)
     run.begin_checkpoint()
     run.send("mfd0", [0, 1])
-    _step_to(run, "mfd0", Step.MIRROR)
+    run.hold("mfd0", Step.MIRROR)
     run.failover()
 
 
@@ -103,24 +99,33 @@ def failover_before_prepare(run: Lockstep) -> None:
     run.primary_writes(0, 2)
     run.begin_checkpoint()
     run.send("mfd1", [0])
-    _step_to(run, "mfd1", Step.PREPARE)
+    run.hold("mfd1", Step.PREPARE)
     run.failover()
 
 
 def failover_with_one_sync_missing(run: Lockstep) -> None:
-    """One channel's SYNC never comes: failover completes all the same, and the cache outlives the thread that is held."""
+    """One channel's SYNC never comes, its pages do: failover completes all the same."""
     _enter_colo(run)
     run.primary_writes(0, 2)
     run.primary_writes(1, 3)
     run.begin_checkpoint()
     run.send("mfd0", [0])
     run.send("mfd1", [1])
-    run.peer.put_sync("mfd0")
-    run.owed["mfd0"] += 1
-    run.peer.put_round_end()
-    while run.owed["mfd0"]:
-        run.step("mfd0")
-    _step_to(run, "mfd1", Step.READ_PAGE)
+    run.end_round_without("mfd1")
+    run.failover()
+
+
+def failover_with_one_channel_held(run: Lockstep) -> None:
+    """One channel parks while another one is held between header and payload: failover completes, and the cache outlives the thread."""
+    _enter_colo(run)
+    run.primary_writes(0, 2)
+    run.primary_writes(1, 3)
+    run.begin_checkpoint()
+    run.send("mfd0", [0])
+    run.drain()
+    run.end_round_without("mfd1")
+    run.send("mfd1", [1])
+    run.hold("mfd1", Step.READ_PAGE)
     run.failover()
 
 
@@ -216,7 +221,16 @@ def main_channel_cut_in_checkpoint(run: Lockstep) -> None:
 
 
 def failover_when_received(run: Lockstep) -> None:
-    """The whole checkpoint is in the cache, none of it in the guest: failover leaves the last commit and the guest's own writes."""
+    """The whole checkpoint is in the cache, none of it in the guest: failover leaves the last commit."""
+    _enter_colo(run)
+    run.primary_writes(2, 3)
+    run.begin_checkpoint()
+    run.receive_checkpoint()
+    run.failover()
+
+
+def failover_keeps_own_writes(run: Lockstep) -> None:
+    """The same, and the guest has written a page of its own since the last commit: it keeps that."""
     _enter_colo(run)
     run.primary_writes(2, 3)
     run.guest_writes(6, 2, is_reported_at_once=True)
@@ -264,6 +278,7 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     failover_between_payload_and_mirror,
     failover_before_prepare,
     failover_with_one_sync_missing,
+    failover_with_one_channel_held,
     round_is_not_overtaken,
     main_channel_pages,
     pages_in_a_sync_packet,
@@ -272,6 +287,7 @@ DIRECTED: Final[tuple[Directed, ...]] = (
     main_channel_cut_in_precopy,
     main_channel_cut_in_checkpoint,
     failover_when_received,
+    failover_keeps_own_writes,
     failover_when_answered,
     failover_in_a_flush,
 )
@@ -286,13 +302,19 @@ VARIANTS: Final = (
 
 
 def run_directed(
-    factory: Factory, schedule: Directed, options: Options, stall_seconds: float = STALL_SECONDS, *, is_watched: bool = False
+    factory: Factory,
+    schedule: Directed,
+    options: Options,
+    stall_seconds: float = STALL_SECONDS,
+    *,
+    is_watched: bool = False,
+    spec: Spec = BOTH_SIDES,
 ) -> Lockstep:
-    """Run one directed schedule to its end; Violation if the receiver is wrong, or stalls for so many seconds.
+    """Run one directed schedule to its end; Violation if the receiver is wrong by `spec`, or stalls for so many seconds.
 
     `is_watched`: every clause is checked after every micro-step, and it is counted where it says something.
     """
-    run = Lockstep(factory, options, stall_seconds, is_watched=is_watched)
+    run = Lockstep(factory, options, stall_seconds, is_watched=is_watched, spec=spec)
     try:
         schedule(run)
         run.close()
@@ -302,7 +324,7 @@ def run_directed(
     return run
 
 
-def _plain_precopy(run: Lockstep) -> None:
+def plain(run: Lockstep) -> None:
     """Without COLO, or without multifd: rounds of pages, then the end."""
     for number, page in enumerate((0, 3, 5)):
         run.primary_writes(page, number + 1)
@@ -322,10 +344,12 @@ SHAPES: Final = (
     Options(channels=0),
     Options(channels=0, is_mirror_deferred=True),
     Options(channels=4, compression=Compression.ZSTD),
+    Options(blocks=3),
+    Options(blocks=3, channels=0, is_mirror_deferred=True),
 )
 """Other set-ups, each of which runs one plain schedule."""
 
 
-def run_shape(factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS) -> Lockstep:
+def run_shape(factory: Factory, options: Options, stall_seconds: float = STALL_SECONDS, *, spec: Spec = BOTH_SIDES) -> Lockstep:
     """Run the plain schedule on another set-up; Violation if the receiver is wrong, or stalls for so many seconds."""
-    return run_directed(factory, _plain_precopy, options, stall_seconds, is_watched=True)
+    return run_directed(factory, plain, options, stall_seconds, is_watched=True, spec=spec)

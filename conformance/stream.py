@@ -121,7 +121,16 @@ def description(size: int, page_size: int) -> bytes:
     """Return the vmdescription of `device_sections` with `size` bytes of content."""
     fields = [{"name": "content", "type": "buffer", "size": size}]
     device = {"name": DEVICE_NAME, "instance_id": 0, "vmsd_name": DEVICE_NAME, "version": DEVICE_VERSION, "fields": fields}
-    text = json.dumps({"page_size": page_size, "devices": [device]}).encode()
+    return _description([device], page_size)
+
+
+def no_devices(page_size: int) -> bytes:
+    """Return the end of the device sections where there are none, and their vmdescription."""
+    return bytes([SectionType.EOF]) + _description([], page_size)
+
+
+def _description(devices: Sequence[Mapping[str, object]], page_size: int) -> bytes:
+    text = json.dumps({"page_size": page_size, "devices": devices}).encode()
     return bytes([SectionType.VMDESCRIPTION]) + be32(len(text)) + text
 
 

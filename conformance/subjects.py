@@ -13,7 +13,7 @@ from colofd.model.trace import TraceEvent
 from colofd.spec.constants import Compression, Step
 
 BLOCK: Final = "ram"
-"""Name of the one RAM block of a generated schedule."""
+"""Name of the first RAM block of a generated schedule; what the names of the others begin with."""
 
 PATIENCE: Final = Deadlines(connect=20.0, progress=20.0, idle=20.0, lease=5.0)
 """Longer than any schedule holds a thread, so that a deadline is never what ends a schedule."""
@@ -21,14 +21,29 @@ PATIENCE: Final = Deadlines(connect=20.0, progress=20.0, idle=20.0, lease=5.0)
 
 @dataclass(frozen=True)
 class Options:
-    """How a receiver is set up: RAM in pages, multifd channels, and the choices that it makes."""
+    """How a receiver is set up: RAM in pages, multifd channels, and the choices that it makes.
+
+    Pages are numbered over all RAM blocks, which are of the same length, but for the last one.
+    """
 
     pages: int = 12
+    blocks: int = 1
     channels: int = 2
     colo: bool = True
     is_mirror_deferred: bool = False
     compression: Compression = Compression.NONE
     page_size: int = 4096
+
+    @property
+    def pages_of_blocks(self) -> dict[str, slice]:
+        """The numbers of the pages of each RAM block, by its name, in the order of the blocks."""
+        size = self.pages // self.blocks
+        ends = [size * number for number in range(1, self.blocks)] + [self.pages]
+        return {f"{BLOCK}{number or ''}": slice(size * number, end) for number, end in enumerate(ends)}
+
+    def block_of(self, page: int) -> tuple[str, int]:
+        """Return the RAM block of a page, and the page's number in it."""
+        return next((name, page - its.start) for name, its in self.pages_of_blocks.items() if its.start <= page < its.stop)
 
 
 class Guest(Protocol):
@@ -84,9 +99,9 @@ class BuiltIn:
     """Whether its threads have guest RAM read-only in COLO."""
 
     def __init__(self, options: Options, guest: Guest, trace: Callable[[TraceEvent], None], gate: Callable[[Step, str], None]) -> None:
-        self._page_size = options.page_size
+        self._options = options
         self._destination = Destination(
-            [Block(BLOCK, options.pages * options.page_size)],
+            [Block(name, (its.stop - its.start) * options.page_size) for name, its in options.pages_of_blocks.items()],
             options.channels,
             colo=options.colo,
             compression=options.compression,
@@ -113,21 +128,24 @@ class BuiltIn:
 
     def guest_wrote(self, mask: npt.NDArray[np.bool_]) -> None:
         """Learn that the guest itself has written pages."""
-        self._destination.guest_wrote(BLOCK, mask)
+        for block, its in self._options.pages_of_blocks.items():
+            self._destination.guest_wrote(block, mask[its])
 
     def write_guest(self, page: int, content: bytes) -> None:
         """Write guest RAM as the guest does."""
-        at = page * self._page_size
-        self._destination.guest(BLOCK)[at : at + self._page_size] = np.frombuffer(content, np.uint8)
+        block, number = self._options.block_of(page)
+        at = number * self._options.page_size
+        self._destination.guest(block)[at : at + self._options.page_size] = np.frombuffer(content, np.uint8)
 
     def observe(self, *, has_cache: bool, has_maps: bool) -> Observed:
         """Look into memory, as far as it is allocated."""
-        nothing = np.zeros(0, np.bool_)
+        blocks = self._options.pages_of_blocks
+        nothing = [np.zeros(0, np.bool_)]
         return Observed(
-            guest=self._destination.guest(BLOCK).tobytes(),
-            cache=self._destination.cache(BLOCK).tobytes() if has_cache else None,
-            received=self._destination.received(BLOCK) if has_maps else nothing,
-            peer_dirty=self._destination.dirty(BLOCK) if has_maps else nothing,
+            guest=b"".join(self._destination.guest(block).tobytes() for block in blocks),
+            cache=b"".join(self._destination.cache(block).tobytes() for block in blocks) if has_cache else None,
+            received=np.concatenate([self._destination.received(block) for block in blocks] if has_maps else nothing),
+            peer_dirty=np.concatenate([self._destination.dirty(block) for block in blocks] if has_maps else nothing),
         )
 
 

@@ -40,6 +40,7 @@ class Machine:
         folder: a folder of the caller's for sockets and RAM; short, for a path of a socket has at most 107 bytes.
         name: distinguishes machines in one folder.
         memory: bytes of RAM.
+        block: name of its RAM block.
         kind: the machine type; `none` has RAM and nothing else.
         accelerator: `tcg`, `kvm`, or `qtest`, whose CPUs never run.
         rom: the guest, or None.
@@ -60,6 +61,7 @@ class Machine:
         name: str,
         *,
         memory: int = 16 * MEBIBYTE,
+        block: str = "ram0",
         kind: str = "pc",
         accelerator: str = "tcg",
         rom: bytes | None = None,
@@ -78,8 +80,8 @@ class Machine:
         self.ram = _shared_memory(ram_file, memory)
         fill(self.ram)
         command = [str(qemu.program), "-name", name, "-nodefaults", "-nographic", "-accel", accelerator, "-m", f"{memory // 1024}K"]
-        command += ["-object", f"memory-backend-file,id=ram0,size={memory},mem-path={ram_file},share=on"]
-        command += ["-M", f"{kind},memory-backend=ram0", "-qmp", f"unix:{qmp_path}"]
+        command += ["-object", f"memory-backend-file,id={block},size={memory},mem-path={ram_file},share=on"]
+        command += ["-M", f"{kind},memory-backend={block}", "-qmp", f"unix:{qmp_path}"]
         if rom is not None:
             rom_file = folder / f"{name}.rom"
             rom_file.write_bytes(rom)
@@ -167,6 +169,11 @@ class Machine:
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process is not None and self._process.poll() is not None
+
     def log(self) -> str:
         """Return the end of what it has printed."""
         return self._log.read_bytes()[-2000:].decode(errors="replace").strip() if self._log.exists() else ""
@@ -178,7 +185,9 @@ class Machine:
             self._process.wait()
 
     def close(self) -> None:
-        """End the process, by force if it does not quit, and remove its files."""
+        """End the process, by force if it does not quit, and remove its files. Does nothing a second time."""
+        if self._loop.is_closed():
+            return
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(QemuFailed):
                 self._await(self._client.execute("quit"), _QUIT_SECONDS, "quit")

@@ -1,0 +1,268 @@
+"""Drives a receiver that shows nothing but its guest RAM: no gates, no maps, and no look at it but when it rests.
+
+What is compared are the two guarantees that the proof gives for every schedule: where the guest starts or goes on it has the
+primary's RAM, and until the next commit it keeps that. Moves that need more than the receiver shows end the schedule
+with `NotObservable`.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from colofd.conformance import stream
+from colofd.conformance.lockstep import Violation
+from colofd.conformance.peer import Peer, UnexpectedReply, page_content
+from colofd.conformance.subjects import Options
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step, pages_per_packet
+
+ISOLATION: Final = "isolation.guest"
+PROGRESS: Final = "progress"
+
+_POLL_SECONDS: Final = 0.005
+_NO_DEVICES: Final = bytes([SectionType.EOF])
+"""A device state without any device: what a machine of the type `none` needs."""
+
+
+class NotObservable(Exception):  # noqa: N818  # says what is the case
+    """The schedule needs something of the receiver that it does not show, or cannot be made to do."""
+
+
+class BlackBox(Protocol):
+    """A receiver of which one sees guest RAM only."""
+
+    def connect(self) -> socket.socket:
+        """Return our end of a new channel."""
+
+    def guest(self) -> bytes:
+        """Return guest RAM as it is now."""
+
+    def is_in_colo(self) -> bool:
+        """Return whether it is in COLO state."""
+
+    def is_completed(self) -> bool:
+        """Return whether a migration without COLO is complete."""
+
+    def has_failed(self) -> bool:
+        """Return whether it has given up a migration without COLO; the end of its process counts."""
+
+    def failover(self) -> None:
+        """Make it take over; TimeoutError if it does not answer."""
+
+    def close(self) -> None:
+        """End it by all means."""
+
+
+class _DistantPeer(Peer):
+    """A primary whose channels are connected to another process; the devices that it sends are none."""
+
+    def __init__(self, options: Options, connect: Callable[[], socket.socket], seconds: float) -> None:
+        super().__init__(options)
+        for name in [MAIN_CHANNEL, *self.channels]:
+            self.ends[name] = connect()
+            self.ends[name].settimeout(seconds)
+        self.put(MAIN_CHANNEL, stream.stream_header("none") + (stream.open_return_path() if options.colo else b""))
+        for number, name in enumerate(self.channels):
+            self.put(name, stream.hello(number))
+
+    def put_precopy_end(self) -> None:
+        """End precopy: the last section of RAM, no devices, and their description."""
+        ending = stream.ram_close() + stream.ram_continue(SectionType.END) + stream.ram_close()
+        self.put(MAIN_CHANNEL, ending + stream.no_devices(self.options.page_size))
+
+    def put_pages_end(self) -> None:
+        """End the pages of a checkpoint, and announce a device state; it is not sent."""
+        message = stream.be32(ColoMessage.VMSTATE_SIZE) + stream.be64(len(_NO_DEVICES))
+        self.put(MAIN_CHANNEL, stream.ram_close() + bytes([SectionType.EOF]) + message)
+
+    def put_device_state(self) -> None:
+        """Send the device state: with its last byte the checkpoint is complete."""
+        self.put(MAIN_CHANNEL, _NO_DEVICES)
+
+
+class BlackBoxRun:
+    """One schedule of a receiver that shows its guest RAM: has the moves of `Lockstep`, as far as they can be made from outside."""
+
+    def __init__(self, receiver: BlackBox, options: Options, seconds: float) -> None:
+        """Connect. `seconds` is how long the receiver may take for anything."""
+        if options.is_mirror_deferred:
+            raise NotObservable("which mirror it has, a receiver does not show")
+        if options.blocks != 1:
+            raise NotObservable("the RAM of more than one block is not seen")
+        self.options = options
+        self.moves: list[str] = [f"options {options}"]
+        self.checked: dict[str, int] = {}
+        """How often each guarantee was looked at."""
+        self._receiver = receiver
+        self._seconds = seconds
+        self._committed: bytes | None = None
+        self._is_cut = False
+        self.peer = _DistantPeer(options, receiver.connect, seconds)
+        self.peer.begin_ram()
+        self.end_round()
+
+    # What the primary does.
+
+    def primary_writes(self, page: int, number: int) -> None:
+        """The primary's guest writes content `number` into a page."""
+        self._note(f"primary writes page {page}: content {number}")
+        self.peer.write(page, page_content(number, self.options.page_size))
+
+    def send(self, channel: str, pages: Sequence[int]) -> None:
+        """Put a packet (main channel: records) on a channel."""
+        self._note(f"{channel} carries pages {list(pages)}")
+        self.peer.put(channel, self.peer.packet(channel, self.peer.take(pages)))
+
+    def end_round(self, last: Sequence[int] = ()) -> None:
+        """SYNC on every multifd channel, and MULTIFD_FLUSH on the main one; the first SYNC carries the pages `last`, as before 9.0."""
+        self._note(f"the round ends, with pages {list(last)} in a SYNC packet" if last else "the round ends")
+        for number, name in enumerate(self.peer.channels):
+            if last and number == 0:
+                self.peer.put(name, self.peer.packet(name, self.peer.take(last), is_sync=True))
+            else:
+                self.peer.put_sync(name)
+        self.peer.put_round_end()
+
+    def end_round_without(self, silent: str) -> None:
+        """End the round, but the SYNC of one channel never comes."""
+        self._note(f"the round ends, without the SYNC of {silent}")
+        for name in self.peer.channels:
+            if name != silent:
+                self.peer.put_sync(name)
+        self.peer.put_round_end()
+
+    def drain(self) -> None:
+        """Nothing: a receiver that is not held reads by itself."""
+
+    def send_rest(self) -> None:
+        """Send everything that must still be sent, in new rounds where that is needed."""
+        room = pages_per_packet(self.options.page_size)
+        channels = self.peer.channels or [MAIN_CHANNEL]
+        while self.peer.unsent:
+            sendable = self.peer.sendable()
+            for number, first in enumerate(range(0, len(sendable), room)):
+                self.send(channels[number % len(channels)], sendable[first : first + room])
+            self.end_round()
+
+    def end_precopy(self) -> None:
+        """Send the rest and end precopy: the destination enters COLO, or completes; it has the primary's RAM then."""
+        self._note("precopy ends")
+        self.send_rest()
+        if self.peer.sent_in_round:
+            self.end_round()
+        self.peer.put_precopy_end()
+        if self.options.colo:
+            self._expect(self.peer.expect_return_path_replies)
+            self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_READY))
+            self._wait_until(self._receiver.is_in_colo, "enter COLO")
+        else:
+            self._wait_until(self._receiver.is_completed, "complete")
+        self._compare_commit(Step.ENTER_COLO if self.options.colo else Step.COMPLETE)
+
+    def begin_checkpoint(self) -> None:
+        """The primary stops its guest and asks for a checkpoint."""
+        self._note("a checkpoint begins")
+        self.peer.put_request()
+        self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY))
+        self.peer.put_checkpoint_begin()
+        self._compare_isolation()
+
+    def receive_checkpoint(self) -> None:
+        """The rest of a checkpoint is sent, up to its device state: nothing of it is in the guest."""
+        self._note("the checkpoint is sent, but for its device state")
+        self.send_rest()
+        if self.peer.sent_in_round or not self.peer.channels:
+            self.end_round()
+        self.peer.put_pages_end()
+        self._compare_isolation()
+
+    def answer(self) -> None:
+        """The device state is sent: the primary is told that the checkpoint was received."""
+        self._note("the checkpoint is answered")
+        self.peer.put_device_state()
+        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
+        # From here on the new checkpoint is what must survive.
+        self._committed = b"".join(self.peer.ram)
+
+    def commit(self) -> None:
+        """The checkpoint is flushed into the guest."""
+        self.answer()
+        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED))
+        self._compare_commit(Step.COMMIT)
+
+    def cut(self, channel: str, pages: Sequence[int], keep: float) -> None:
+        """A channel dies in the middle of a packet: only the first part of its bytes arrives."""
+        self._note(f"{channel} dies after {keep:.2f} of a packet with pages {list(pages)}")
+        content = self.peer.packet(channel, self.peer.take(pages))
+        self.peer.put(channel, content[: int(keep * (len(content) - 1))])
+        self.peer.ends[channel].close()
+        self._is_cut = True
+        if self._committed is None:
+            self._wait_until(self._receiver.has_failed, "give up")
+            self.checked[Step.GIVE_UP] = 1
+
+    def failover(self) -> None:
+        """The secondary takes over: it has the last commit, and an answered checkpoint counts as one."""
+        self._note("failover")
+        try:
+            self._receiver.failover()
+        except TimeoutError as late:
+            raise self._violation(PROGRESS, f"failover does not complete: {late}") from late
+        self._wait_until(lambda: not self._receiver.is_in_colo(), "leave COLO")
+        self._compare_isolation()
+        self.checked[Step.TAKE_OVER] = 1
+
+    def check_end(self) -> None:
+        """Look at guest RAM once more, when nothing is left to do."""
+        if self._committed is not None:
+            self._compare_isolation()
+
+    # Moves that cannot be made from outside.
+
+    def guest_writes(self, page: int, number: int, *, is_reported_at_once: bool) -> None:
+        """Not possible: a write through shared memory is none of the guest's, whose dirty log does not see it."""
+        del page, number, is_reported_at_once
+        raise NotObservable("the guest cannot be made to write")
+
+    def begin_flush(self) -> None:
+        """Not possible: the flush follows the answer at once."""
+        raise NotObservable("a flush cannot be held")
+
+    def __getattr__(self, name: str) -> object:
+        raise NotObservable(f"threads cannot be held: there is no {name}")
+
+    # How it is done.
+
+    def _note(self, move: str) -> None:
+        self.moves.append(move)
+
+    def _violation(self, rule: str, why: str) -> Violation:
+        return Violation(rule, why, self.moves)
+
+    def _expect(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except UnexpectedReply as reply:
+            raise self._violation(PROGRESS, str(reply)) from reply
+
+    def _wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + self._seconds
+        while not holds():
+            if time.monotonic() > end:
+                raise self._violation(PROGRESS, f"it does not {what} within {self._seconds} s")
+            time.sleep(_POLL_SECONDS)
+
+    def _compare_commit(self, step: Step) -> None:
+        self._committed = b"".join(self.peer.ram)
+        self._compare(step, "the primary's RAM")
+
+    def _compare_isolation(self) -> None:
+        self._compare(ISOLATION, "what was committed last")
+
+    def _compare(self, rule: str, expected: str) -> None:
+        size = self.options.page_size
+        guest, committed = self._receiver.guest(), self._committed or b""
+        differing = [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
+        if differing:
+            raise self._violation(rule, f"pages {differing} of guest RAM are not {expected}")
+        self.checked[rule] = self.checked.get(rule, 0) + 1

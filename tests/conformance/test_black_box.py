@@ -1,0 +1,156 @@
+"""Schedules that look at guest RAM only: the built-in receiver passes, those with a known mistake do not, and a real QEMU has two."""
+
+import socket
+from typing import Final
+
+import pytest
+
+from colofd.conformance.black_box import NotObservable
+from colofd.conformance.black_box_schedules import (
+    FULL_FLOW,
+    Findings,
+    failover_in_full_flow,
+    run_all_directed,
+    run_all_drawn,
+    run_race,
+    run_schedule,
+)
+from colofd.conformance.lockstep import Violation
+from colofd.conformance.qemu.provision import Qemu, QemuUnavailable, get
+from colofd.conformance.qemu.subject import QemuReceiver
+from colofd.conformance.schedules import failover_with_one_sync_missing, own_write_is_undone
+from colofd.conformance.subjects import BLOCK, Options
+from colofd.impl import Block, Destination
+from colofd.impl.phases import Phase
+
+SECONDS: Final = 5.0
+IN_COLO: Final = {Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING}
+
+
+class BuiltIn:
+    """The built-in receiver, seen from outside only."""
+
+    def __init__(self, options: Options) -> None:
+        blocks = [Block(BLOCK, options.pages * options.page_size)]
+        self.destination = Destination(blocks, options.channels, colo=options.colo, compression=options.compression)
+
+    def connect(self) -> socket.socket:
+        """Return our end of a channel."""
+        near, far = socket.socketpair()
+        self.destination.attach(far)
+        return near
+
+    def guest(self) -> bytes:
+        """Return guest RAM."""
+        return self.destination.guest(BLOCK).tobytes()
+
+    def is_in_colo(self) -> bool:
+        """Return whether it is in COLO."""
+        return self.destination.phase in IN_COLO
+
+    def is_completed(self) -> bool:
+        """Return whether it is complete."""
+        return self.destination.phase is Phase.COMPLETED
+
+    def has_failed(self) -> bool:
+        """Return whether it has given up."""
+        return self.destination.phase is Phase.FAILED
+
+    def failover(self) -> None:
+        """Take over."""
+        self.destination.failover(SECONDS)
+
+    def close(self) -> None:
+        """End it."""
+        self.destination.close()
+
+
+class Leaky(BuiltIn):
+    """Guest RAM is shown as if a page of the cache had come through after failover."""
+
+    def failover(self) -> None:
+        """Take over."""
+        cache = self.destination.cache(BLOCK).copy()
+        super().failover()
+        self.destination.guest(BLOCK)[: cache.size // 2] = cache[: cache.size // 2]
+
+
+class Deaf(BuiltIn):
+    """Failover never completes."""
+
+    def failover(self) -> None:
+        """Take over."""
+        raise TimeoutError("no answer")
+
+
+@pytest.fixture
+def qemu() -> Qemu:
+    try:
+        return get("11.1")
+    except QemuUnavailable as unavailable:
+        pytest.skip(f"no QEMU 11.1 here: {unavailable}")
+
+
+def test_the_built_in_receiver_passes_all() -> None:
+    """Given the built-in receiver, when all schedules are run from outside, then nothing is broken, and a pinned number cannot be seen."""
+    findings = Findings()
+    run_all_directed(BuiltIn, findings, SECONDS, lambda _name: None)
+    run_all_drawn(BuiltIn, findings, 40, 1, SECONDS)
+    assert run_race(BuiltIn, findings, 5, SECONDS) == 0
+    assert (findings.violations, findings.errors) == ({}, [])
+    assert set(findings.held) == {
+        "phase.enter-colo",
+        "checkpoint.commit",
+        "isolation.guest",
+        "failover.take-over",
+        "phase.give-up",
+        "phase.complete",
+    }
+    assert set(findings.not_observable.values()) == {
+        "the guest cannot be made to write",
+        "a flush cannot be held",
+        "threads cannot be held: there is no hold",
+        "threads cannot be held: there is no owed",
+        "the RAM of more than one block is not seen",
+    }
+
+
+def test_a_leak_is_seen() -> None:
+    """Given a receiver whose guest gets pages of the cache after failover, when it is raced, then isolation is broken, with the pages."""
+    with pytest.raises(Violation, match=r"isolation\.guest: pages \[.*\] of guest RAM are not what was committed last"):
+        run_schedule(Leaky, FULL_FLOW, failover_in_full_flow, SECONDS)
+
+
+def test_a_failover_that_never_completes_is_seen() -> None:
+    """Given a receiver whose failover does not answer, when one SYNC is missing, then progress is broken."""
+    with pytest.raises(Violation, match="progress: failover does not complete"):
+        run_schedule(Deaf, Options(), failover_with_one_sync_missing, SECONDS)  # type: ignore[arg-type]  # has the moves that it needs
+
+
+def test_what_cannot_be_seen_is_no_pass() -> None:
+    """Given a schedule in which the guest writes, when it is run from outside, then it says that this cannot be done."""
+    with pytest.raises(NotObservable, match="cannot be made to write"):
+        run_schedule(BuiltIn, Options(), own_write_is_undone, SECONDS)  # type: ignore[arg-type]  # ends before it needs more
+
+
+def test_a_real_qemu_passes_drawn_schedules(qemu: Qemu) -> None:
+    """Given QEMU 11.1, when drawn schedules without known trouble are run, then guest RAM is always what the spec says."""
+    findings = Findings()
+    run_all_drawn(lambda options: QemuReceiver(qemu, options), findings, 30, 1, SECONDS)
+    assert (findings.violations, findings.errors) == ({}, [])
+    assert findings.held["checkpoint.commit"] > 10
+
+
+def test_a_real_qemu_deadlocks_without_one_sync(qemu: Qemu) -> None:
+    """Given QEMU 11.1, when one channel's SYNC never comes, then failover does not complete: a known deviation."""
+    with pytest.raises(Violation, match="progress: failover does not complete"):
+        run_schedule(lambda options: QemuReceiver(qemu, options), Options(), failover_with_one_sync_missing, SECONDS)  # type: ignore[arg-type]
+
+
+def test_a_real_qemu_breaks_isolation_in_a_failover(qemu: Qemu) -> None:
+    """Given QEMU 11.1, when it takes over while pages flow, in at most 60 tries, then guest RAM is mixed in one: the latch."""
+    findings = Findings()
+    for _ in range(60):
+        if run_race(lambda options: QemuReceiver(qemu, options), findings, 1, SECONDS):
+            break
+    assert "isolation.guest" in findings.violations
