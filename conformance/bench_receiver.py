@@ -1,15 +1,15 @@
-"""The process of one run: colofd's own receiver, or a codec by itself, told what to do in one JSON argument.
+"""The process of one run: colofd's own receiver, a codec by itself, or the search for zero pages, told what to do in one JSON argument.
 
 Prints the address that it listens on, then one JSON object. A process of its own, so that CPU time and peak memory are of this run.
 """
 
+import itertools
 import json
 import resource
 import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from colofd.impl import Block, Compression, Deadlines, Destination, Phase
+from colofd.impl import Block, Compression, Deadlines, Destination, Phase, zero_pages
 from colofd.spec.constants import TARGET_PAGE_SIZE as PAGE
 from colofd.spec.reasons import Reason, Rejected
 
@@ -81,18 +81,29 @@ def inflate(given: dict[str, Any]) -> dict[str, Any]:
     """Decompress packets with the codec alone, each to a whole packet of pages, and say how long that takes."""
     content = Path(given["payloads"]).read_bytes()
     starts = np.cumsum([0, *given["sizes"]])
-    payloads = [memoryview(content)[begin:end] for begin, end in zip(starts[:-1], starts[1:], strict=True)]
-    make: Callable[[], Any] = {"zlib": zlib.decompressobj, "zstd": zstandard.ZstdDecompressor().decompressobj}[given["compression"]]
-    stream, begin = make(), time.perf_counter()
+    payloads = [memoryview(content)[begin:end] for begin, end in itertools.pairwise(starts)]
+    stream: Any = zlib.decompressobj() if given["compression"] == Compression.ZLIB else zstandard.ZstdDecompressor().decompressobj()
+    begin, spent = time.perf_counter(), time.process_time()
     for payload in payloads:
         stream.decompress(payload)
-    return {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time(), "peak_kib": _peak_kib()}
+    return {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - spent, "peak_kib": _peak_kib()}
+
+
+def scan(given: dict[str, Any]) -> dict[str, Any]:
+    """Look for zero pages, as often as asked; pages are all random, all zero, or both by turns."""
+    memory = np.full((given["pages"], PAGE), 0 if given["kind"] == 1 else 1, np.uint8)
+    if given["kind"] == 2:
+        memory[1::2] = 0
+    begin, spent = time.perf_counter(), time.process_time()
+    found = sum(int(np.count_nonzero(zero_pages(memory))) for _ in range(given["times"]))
+    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - spent
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_kib": _peak_kib(), "found": found}
 
 
 def main() -> None:
     """Do what the argument says."""
     given = json.loads(sys.argv[1])
-    _say(json.dumps({"receive": receive, "inflate": inflate}[given["what"]](given)))
+    _say(json.dumps({"receive": receive, "inflate": inflate, "scan": scan}[given["what"]](given)))
 
 
 if __name__ == "__main__":

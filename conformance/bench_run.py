@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from colofd.conformance.bench_plan import SOURCE_PAGES, Clock, Load, Plan, digest
 
@@ -71,7 +71,7 @@ class Workshop:
             self._folders.close()
             raise
 
-    def __enter__(self) -> "Workshop":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

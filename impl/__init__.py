@@ -5,6 +5,7 @@ from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outco
 from colofd.impl.phases import Phase
 from colofd.impl.snapshot import Snapshot
 from colofd.impl.trace import Event
+from colofd.impl.zero_pages import zero_pages
 from colofd.spec.constants import Compression
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Ownership",
     "Phase",
     "Snapshot",
+    "zero_pages",
 ]

@@ -17,7 +17,7 @@ class Inflater(Protocol):
     """One channel's stream of compressed packets."""
 
     def inflate(self, payload: memoryview, size: int) -> memoryview:
-        """Return the `size` bytes that a packet's payload must inflate to.
+        """Return the `size` bytes that a packet's payload must inflate to; they stand until the next one.
 
         Raises Rejected (PAYLOAD_CORRUPT, PAYLOAD_LENGTH), without channel and offset. Never makes more than size + 1 bytes.
         """
@@ -68,11 +68,14 @@ class ZstdInflater:
 
     def __init__(self) -> None:
         self._feed = _Feed()
+        self._pages = bytearray()
         self._stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).stream_reader(self._feed, read_across_frames=False)
 
     def inflate(self, payload: memoryview, size: int) -> memoryview:
         """See Inflater."""
-        pages = bytearray(size + 1)
+        if len(self._pages) <= size:
+            self._pages = bytearray(size + 1)
+        pages = memoryview(self._pages)[: size + 1]
         self._feed.payload = bytes(payload)
         try:
             read = self._stream.readinto1(pages)
@@ -83,7 +86,7 @@ class ZstdInflater:
         _require_size(read, size)
         if self._feed.payload:
             raise Rejected(Reason.PAYLOAD_CORRUPT, read="bytes after the end of the zstd frame", expected="a frame that goes on")
-        return memoryview(pages)[:size]
+        return pages[:size]
 
 
 def _require_size(read: int, size: int) -> None:
