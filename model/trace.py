@@ -61,6 +61,7 @@ def channel_number(name: str) -> int:
 
 _PRIMARY_BEFORE: Final[Mapping[Step, str]] = {
     Step.COMPLETE: "colo.precopy-sent",
+    Step.FILL_BEGIN: "colo.precopy-sent",
     Step.ENTER_COLO: "colo.precopy-sent",
     Step.CHECKPOINT_BEGIN: "colo.request",
     Step.CHECKPOINT_RECEIVED: "colo.checkpoint-sent",
@@ -95,7 +96,9 @@ class Acceptor:
     def accept(self, event: TraceEvent) -> None:
         """Take one event; Refused if the spec does not allow it here, or if memory differs afterwards."""
         try:
-            self._primary_takes(_PRIMARY_BEFORE.get(event.step))
+            # With the deferred mirror, precopy was over when the fill began.
+            is_filled = self.machine.phase is Phase.FILLING
+            self._primary_takes(None if is_filled else _PRIMARY_BEFORE.get(event.step))
             self._take(event)
             self._primary_takes(_PRIMARY_AFTER.get(event.step))
         except NotEnabled as refusal:
