@@ -144,20 +144,30 @@ class Secondary:
             with self._reception.lock:
                 self._require_received()
                 self._tracer.emit(Step.ANSWER, MAIN_CHANNEL)
-            unheard = self._answer()
+            failure: BaseException | None = self._answer()
+            try:
+                self._flush(written, device_state)
+            except BaseException as error:  # noqa: BLE001  # whatever it is, what was answered must be committed
+                failure = error
+                self._flush(written, device_state)
+            self._commits.tell()
+            self._guest.run()
+        if failure is not None:
+            raise failure
+
+    def _flush(self, written: PageNumbers, device_state: bytes) -> None:
+        """Copy the checkpoint to the guest. If that fails anywhere, it can be done again, and then goes on from there."""
+        if self._reception.phase is Phase.RECEIVED:
             self._tracer.gate(Step.FLUSH_BEGIN, MAIN_CHANNEL)
             with self._reception.lock:
                 self._begin_flush(written)
+        if self._reception.phase is Phase.FLUSHING:
             self._copy_dirty()
             self._tracer.gate(Step.COMMIT, MAIN_CHANNEL)
             with self._reception.lock:
-                self._reception.enter(Phase.IDLE, Step.COMMIT, of=frozenset({Phase.FLUSHING}))
                 self._commits.count(device_state)
                 self._leases.flush_is_done()
-            self._commits.tell()
-            self._guest.run()
-        if unheard is not None:
-            raise unheard
+                self._reception.enter(Phase.IDLE, Step.COMMIT, of=frozenset({Phase.FLUSHING}))
 
     def _require_received(self) -> None:
         """Raise EndedError if something has ended the checkpoint meanwhile. Hold the lock."""

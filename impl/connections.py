@@ -13,6 +13,7 @@ from typing import Final
 from colofd.impl.listener import Listener
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, set_timeout
+from colofd.impl.threads import JoinableThread
 from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, MULTIFD_MAGIC, MULTIFD_VERSION, STREAM_MAGIC, channel_name
 from colofd.spec.reasons import Reason, Rejected
 
@@ -26,7 +27,7 @@ class Connections:
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
         self._until = 0.0
-        self._threads: list[threading.Thread] = []
+        self._threads: list[JoinableThread] = []
         self._listeners: list[Listener] = []
 
     def begin(self) -> None:
@@ -69,7 +70,7 @@ class Connections:
         return listener.address
 
     def _start(self, work: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=work, name=f"colofd {name}", daemon=True)
+        thread = JoinableThread(work, name)
         thread.start()
         self._threads.append(thread)
 
@@ -158,8 +159,7 @@ class Connections:
             listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.wake()
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        left: list[threading.Thread] = [thread for thread in self._threads if not thread.ends_by(until)]
         for listener in listeners:
             listener.close()
-        return [thread for thread in self._threads if thread.is_alive()]
+        return left

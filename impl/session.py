@@ -1,7 +1,6 @@
 """The threads of a destination: the main one, which waits for the channels and starts the others, and one per multifd channel."""
 
 import threading
-import time
 
 from colofd.impl.barrier import Barrier
 from colofd.impl.channel import MultifdChannel
@@ -14,7 +13,7 @@ from colofd.impl.phases import Phase
 from colofd.impl.reception import EndedError, Reception
 from colofd.impl.snapshot import Leases
 from colofd.impl.stream import MainStream
-from colofd.impl.threads import run_receiver
+from colofd.impl.threads import JoinableThread, run_receiver
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
 from colofd.spec.reasons import Reason, Rejected
 
@@ -34,7 +33,7 @@ class Session:
         self._commits = Commits(reception)
         self._barrier = Barrier(reception)
         self._is_begun = False
-        self._threads = [threading.Thread(target=self._run_main, name="colofd main", daemon=True)]
+        self._threads = [JoinableThread(self._run_main, "main")]
 
     def begin(self) -> Connections:
         """Start the main thread, and the time in which channels must connect, if that is not done; return where they arrive."""
@@ -51,10 +50,7 @@ class Session:
 
     def join(self, until: float) -> list[threading.Thread]:
         """Wait for all threads; return those that have not ended by `until` (time.monotonic)."""
-        for thread in list(self._threads):
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
-        return [thread for thread in self._threads if thread.is_alive()]
+        return [thread for thread in list(self._threads) if not thread.ends_by(until)]
 
     def _run_main(self) -> None:
         try:
@@ -91,9 +87,9 @@ class Session:
             receiver.start()
         return MainChannel(self._stream, reception, self._barrier)
 
-    def _receiver(self, name: str) -> threading.Thread:
+    def _receiver(self, name: str) -> JoinableThread:
         channel = MultifdChannel(name, self._reception.sockets[name], self._reception, self._barrier)
-        return threading.Thread(target=run_receiver, args=(name, self._reception, channel.receive), name=f"colofd {name}", daemon=True)
+        return JoinableThread(lambda: run_receiver(name, self._reception, channel.receive), name)
 
     def _complete(self, main: MainChannel, device_state: bytes) -> None:
         reception = self._reception

@@ -274,8 +274,8 @@ _FLUSH: Final = (
     _mutant(
         "the guest does not run after a commit",
         "impl/colo.py",
-        "            self._guest.run()\n        if unheard",
-        "        if unheard",
+        "            self._guest.run()\n        if failure",
+        "        if failure",
         rule="phase.guest-runs",
     ),
     _mutant(
