@@ -10,7 +10,7 @@ from colofd.model.proof_obligations import Answer, Kind, Obligation
 from colofd.model.proof_sorts import cycle
 from colofd.model.proof_trees import cells_read
 from colofd.model.spec_mutants import conjuncts
-from colofd.spec.language import And, Every, Expr, Literal, Not, Or, Rule, Some, Spec, Where
+from colofd.spec.language import And, Clause, Every, Expr, Literal, Not, Or, Rule, Some, Spec, Where
 from colofd.spec.language.prose import prose
 
 SORTS: Final = "sorts have no cycle"
@@ -62,7 +62,8 @@ def _real_values(rule: Rule) -> Iterator[Expr[Any]]:
 
 
 def _unnamed(spec: Spec) -> Iterator[str]:
-    for each in (*spec.rules, *spec.clauses):
+    texts: tuple[Rule | Clause, ...] = (*spec.rules, *spec.clauses)
+    for each in texts:
         if not (each.id.strip() and each.doc.strip() and each.source.strip()):
             yield f"no id, text or source: {each.id} ({each.location})"
 

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+from colofd.model.finite import Instance, Sizes
+from colofd.model.finite_slices import slice_of
 from colofd.model.proof_obligations import Kind, Obligation, layer_obligations, obligations
 from colofd.model.proof_progress import measure_obligations
 from colofd.model.proof_steps import changes_something, conjunction, step_obligations
 from colofd.model.proof_trees import after, cells_read, substituted
+from colofd.model.search import explore
 from colofd.model.smtlib import Writer
 from colofd.model.solver import Solver
 from colofd.model.spec_mutants import Mutant
+from colofd.spec.both_sides import BothSides
 from colofd.spec.language import Equal, Expr, Measure, Not, Parameter, ProgressBook, Read, Rule, Spec, StepBook
 from colofd.spec.state import MAIN, Channel
 
@@ -29,10 +33,12 @@ class Outcome(StrEnum):
     """An obligation about what may not happen fails."""
     BY_PROGRESS = "by progress"
     """An obligation about what must be possible fails."""
+    BY_COUNT = "by count"
+    """Nothing that is proved fails, but small instances have other states or steps."""
     EQUIVALENT = "equivalent"
     """It is proved that the steps of the whole specification are the same as before, or leave everything as it is."""
     SURVIVED = "survived"
-    """Nothing that is proved tells it from the original."""
+    """Nothing tells it from the original."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,10 @@ class Jury:
             if self._solvers[0].ask(asked.text(obligation)) is not obligation.expected:
                 outcome = Outcome.BY_PROGRESS if obligation.kind in OF_PROGRESS else Outcome.BY_PROOF
                 return Finding(outcome, obligation.name)
-        is_covered = mutant.edit.is_guard and self._is_covered(writer, spec, original, changed)
-        return Finding(Outcome.EQUIVALENT if is_covered else Outcome.SURVIVED)
+        if mutant.edit.is_guard and self._is_covered(writer, spec, original, changed):
+            return Finding(Outcome.EQUIVALENT)
+        is_counted = counts(_with(spec, original, changed)) != counts(spec)
+        return Finding(Outcome.BY_COUNT if is_counted else Outcome.SURVIVED)
 
     def _is_covered(self, writer: Writer, spec: Spec, original: Rule, changed: Rule) -> bool:
         """Return whether every step that the changed guard adds leaves everything as it is, or is a step of another rule."""
@@ -111,10 +119,21 @@ class Jury:
 
     def _of_measures(self, mutant: Mutant) -> Iterator[Obligation]:
         whole = self._claims.whole
-        changed = dataclasses.replace(whole, rules=tuple(mutant.rule if rule is mutant.original else rule for rule in whole.rules))
+        changed = _with(whole, mutant.original, mutant.rule)
         for measure in (each for book in self._claims.progress for each in book.measures):
             if _concerns(measure, mutant.rule):
                 yield from (each for each in measure_obligations(changed, measure) if _names(each, mutant.rule))
+
+
+def counts(spec: Spec) -> tuple[tuple[int, int, int], ...]:
+    """Return states, edges and depth of small instances of all slices that the specification has."""
+    slices = ("both-sides",) if issubclass(spec.state, BothSides) else ("core", "main-channel", "deferred", "plain")
+    found = [explore(Instance(spec, slice_of(name), Sizes(1, 1, 2, 1)), symmetric=True) for name in slices]
+    return tuple((each.states, each.edges, each.depth) for each in found)
+
+
+def _with(spec: Spec, original: Rule, changed: Rule) -> Spec:
+    return dataclasses.replace(spec, rules=tuple(changed if rule is original else rule for rule in spec.rules))
 
 
 def _of_the_rule(owed: Sequence[Obligation]) -> Iterator[Obligation]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from colofd.spec.language.cells import Cell, State
 from colofd.spec.language.expressions import Expr, Parameter, SpecError, lift
-from colofd.spec.language.rules import Spec, describe, locate, location_of, parameters_of
+from colofd.spec.language.rules import Rule, Spec, describe, locate, location_of, parameters_of
 
 S = TypeVar("S", bound=State)
 
@@ -93,7 +93,7 @@ class StepBook(Generic[S]):
         def trace(function: Callable[..., tuple[Expr[bool], Expr[bool]]]) -> Callable[..., tuple[Expr[bool], Expr[bool]]]:
             doc = describe(function, rule, source)
             try:
-                own = {parameter.name: parameter for parameter in self.spec.rule(rule).parameters}
+                own = {parameter.name: parameter for parameter in self._rule(rule).parameters}
                 condition, effect = function(*self._states(), *(own[name] for name in list(inspect.signature(function).parameters)[2:]))
             except SpecError as error:
                 raise locate(error, rule, function) from error
@@ -101,6 +101,12 @@ class StepBook(Generic[S]):
             return function
 
         return trace
+
+    def _rule(self, identifier: str) -> Rule:
+        try:
+            return self.spec.rule(identifier)
+        except KeyError:
+            raise SpecError("there is no such rule") from None
 
     def _states(self) -> tuple[S, S]:
         """Return a state whose cells are those before the step, and one whose cells are those after it."""

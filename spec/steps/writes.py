@@ -25,16 +25,6 @@ def cache_is_written(now: World, then: World, page: Expr[Page]) -> Expr[bool]:
     return (now.cache[page] == then.cache[page]) | _is_read(now, page, then.cache[page] == ZERO) | mirrors
 
 
-@steps.claim("write.guest", source="migration/multifd-colo.c:multifd_colo_process_recv; ram.c:colo_flush_ram_cache")
-def guest_is_written(now: World, then: World, page: Expr[Page]) -> Expr[bool]:
-    """The guest's RAM changes by its own writes, which are logged, by a flush, by a packet that is being read, and by mirroring."""
-    own = now.guest_running & then.own_dirty[page]
-    flushed = now.phase.within(Phase.FILLING, Phase.FLUSHING) & now.peer_dirty[page] & (then.guest[page] == now.cache[page])
-    copied = then.guest[page].within(now.cache[page], ZERO)
-    mirrored = some(Channel)(lambda c: (now.channel_at[c] == At.PROCESSING) & now.packet[c, page].within(*_LANDED)) & copied
-    return (now.guest[page] == then.guest[page]) | own | flushed | _is_read(now, page, then.guest[page] == ZERO) | mirrored
-
-
 @steps.claim("write.primary", source="migration/ram.c:migration_bitmap_sync")
 def primary_is_written(now: World, then: World, page: Expr[Page]) -> Expr[bool]:
     """The primary's RAM changes only while pages may have to be sent again; before the start and after an end nobody asks for it."""

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from colofd.conformance import prove_command
 from colofd.conformance.prove_command import prove
 from colofd.model import solver as solver_module
-from colofd.model.proof import structural_faults, verdicts
-from colofd.model.proof_obligations import Answer, Kind, Obligation, ghost_flows, obligations
+from colofd.model.proof import verdicts
+from colofd.model.proof_obligations import Answer, Kind, Obligation, obligations
 from colofd.model.proof_touches import touches
 from colofd.model.smtlib import Writer
 from colofd.model.smtlib_export import export, file_name
@@ -32,36 +32,6 @@ def spec_of(book: RuleBook[World]) -> Spec:
     return Spec(SPEC.state, SPEC.initial, tuple(book), SPEC.clauses)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, asked: Sequence[Obligation], *options: str) -> Result:
-    """Run `colofd prove` on these obligations only."""
-    monkeypatch.setattr(prove_command, "obligations", lambda _spec: tuple(asked))
-    return CliRunner().invoke(prove, options)
-
-
-def test_everything_is_proved_by_two_solvers() -> None:
-    """Given the specification, when both solvers are asked, then all 2419 obligations are proved, these many of each kind."""
-    result = CliRunner().invoke(prove, ["--json"])
-    report = json.loads(result.stdout)
-    assert (report["unproved"], report["structural_faults"]) == ([], [])
-    assert {kind: count["proved"] for kind, count in report["counts"].items()} == {
-        "initiation": 44,
-        "consecution": 1647,
-        "isolation": 7,
-        "ownership": 19,
-        "commit": 3,
-        "progress": 231,
-        "vacuity": 66,
-        "step": 0,
-        "ability": 0,
-        "decision": 25,
-        "equivalence": 140,
-    }
-    assert set(report["solvers"]) == {"z3", "cvc5"}
-    assert report["spec_sha256"] == spec_sha256()
-    assert report["holds"]
-    assert result.exit_code == 0
-
-
 def test_obligations_have_different_names_and_files() -> None:
     """Given all obligations, then no two share a name, or the name of a file."""
     every = obligations(SPEC)
@@ -73,7 +43,7 @@ def test_the_text_of_an_obligation_is_smt_lib() -> None:
     (guest_runs,) = (each for each in obligations(SPEC) if each.name == "initially phase.guest-runs")
     text = Writer(SPEC).text(guest_runs)
     assert "(declare-fun packet (Channel Page) Carried)" in text
-    assert "(assert (not (or (not guest_running) (or" in text
+    assert "(assert (not (= guest_running (or" in text
     assert text.startswith("; initially phase.guest-runs (initiation)\n; expected: unsat\n(set-logic UFDT)\n")
     assert text.count("(check-sat)") == 1
 
@@ -113,30 +83,6 @@ def test_a_branch_is_touched_under_its_condition() -> None:
     assert [[type(condition).__name__ for condition in path] for path in second] == [["Not"]]
 
 
-def test_a_ghost_that_decides_is_found() -> None:
-    """Control: given rules that read the ghost in a guard and in a value, then both are named; one that writes only the ghost is not."""
-    book = RuleBook(World)
-
-    @book.rule("guard", by=Actor.RECEIVER, source="test")
-    def guard(s: World, page: Expr[Page]) -> None:
-        """The ghost is asked."""
-        s.when(s.survivor[page] == s.guest[page])
-
-    @book.rule("value", by=Actor.RECEIVER, source="test")
-    def value(s: World, page: Expr[Page]) -> None:
-        """The ghost is copied."""
-        s.guest[page] = s.survivor[page]
-
-    @book.rule("itself", by=Actor.RECEIVER, source="test")
-    def itself(s: World, page: Expr[Page]) -> None:
-        """The ghost is written."""
-        s.survivor[page] = s.survivor[page]
-
-    assert ghost_flows(SPEC) == ()
-    assert ghost_flows(spec_of(book)) == ("guard", "value")
-    assert structural_faults(spec_of(book)) == ("the ghost decides in guard", "the ghost decides in value")
-
-
 @pytest.mark.parametrize("name", SOLVERS)
 def test_an_impossible_rule_is_found(name: SolverName) -> None:
     """Control: given a rule whose guards contradict a clause, then it keeps every clause and yet is not proved: it is never possible."""
@@ -163,7 +109,7 @@ def test_a_limit_of_resources_is_a_failure(monkeypatch: pytest.MonkeyPatch, name
 
 
 def answering(name: SolverName, answer: Answer) -> Solver:
-    return Solver(name, "0", lambda _text: answer)
+    return Solver(name, "0", lambda: lambda _text: answer)
 
 
 @pytest.mark.parametrize(
@@ -187,33 +133,6 @@ def test_a_text_that_is_not_understood_is_an_error(name: SolverName) -> None:
     """Given a text with an undeclared name, then SolverFailed is raised and no answer given."""
     with pytest.raises(SolverFailed, match="does not understand the text"):
         solver(name).ask("(set-logic UFDT)\n(assert undeclared)\n(check-sat)\n")
-
-
-def test_the_command_prints_what_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given some obligations, when Z3 is asked, then the text counts kinds, names the slowest, and the exit code is 0."""
-    result = run(monkeypatch, SOME, "--solver", "z3")
-    assert result.exit_code == 0
-    assert f"all {len(SOME)} obligations are proved" in result.stdout
-    assert "consecution   11 of 11 proved" in result.stdout
-    assert "slowest: " in result.stdout
-
-
-def test_the_command_fails_where_something_is_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: given solvers that answer "sat" to everything, then the exit code is 1 and what is not proved is named with the answer."""
-    monkeypatch.setattr(prove_command, "solver", lambda name: answering(name, Answer.SOME))
-    result = run(monkeypatch, SOME)
-    assert result.exit_code == 1
-    assert f"not proved: {SOME[0].name} (z3 says sat, cvc5 says sat; expected unsat)" in result.stdout
-    assert "NOT PROVED" in result.stdout
-
-
-def test_the_command_cannot_run_without_a_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given that cvc5 is not installed, then the exit code is 2, and the message says what to do."""
-    monkeypatch.setitem(sys.modules, "cvc5", None)
-    result = run(monkeypatch, SOME)
-    assert result.exit_code == 2
-    assert "the solver cvc5 is not installed" in result.stderr
-    assert "hint: `--solver z3`" in result.stderr
 
 
 def test_the_export_can_be_checked_without_colofd(tmp_path: Path) -> None:
