@@ -9,11 +9,13 @@ from hypothesis.errors import HypothesisException
 
 from colofd.conformance.drawn import run_drawn
 from colofd.conformance.gates import STALL_SECONDS
+from colofd.conformance.known_deviations import Again, Known, because
 from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_shape
 from colofd.conformance.subjects import Factory
 from colofd.spec.language import Actor
+from colofd.spec.profiles import STRICT, Deviation
 from colofd.spec.protocol import BOTH_SIDES
 
 
@@ -39,15 +41,17 @@ class SmokeFailure(Exception):  # noqa: N818  # says what happened
 
 @dataclass
 class Campaign:
-    """Everything that one check of a subject finds out."""
+    """Everything that one check of a subject finds out; `against` is the profile whose deviations are known."""
 
     factory: Factory
     seed: int
     progress: Progress
     stall_seconds: float = STALL_SECONDS
+    against: str = STRICT
     tally: Tally = field(default_factory=Tally)
     fired: dict[str, int] = field(default_factory=dict)
     violations: dict[str, Violation] = field(default_factory=dict)
+    known: dict[str, tuple[Violation, tuple[Deviation, ...]]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def smoke(self) -> None:
@@ -70,40 +74,55 @@ class Campaign:
             self.progress(f"set-up with {options.channels} channels")
             self._count("plain", partial(run_shape, self.factory, options, self.stall_seconds))
         self.progress(f"{profile.drawn} drawn schedules")
-        self._guarded("drawn schedules", partial(run_drawn, self.factory, profile.drawn, self.seed, self.tally, self.fired))
+        drawn = partial(run_drawn, self.factory, profile.drawn, self.seed)
+        self._guarded("drawn schedules", lambda: drawn(self.tally, self.fired), again=lambda spec: drawn(Tally(), {}, spec=spec))
 
-    def _count(self, name: str, run: Callable[[], Lockstep]) -> None:
+    def _count(self, name: str, run: Callable[..., Lockstep]) -> None:
         def counted() -> None:
             self.tally.add(run(), self.fired)
 
-        self._guarded(name, counted)
+        self._guarded(name, counted, again=lambda spec: run(spec=spec))
 
-    def _guarded(self, name: str, action: Callable[[], None]) -> None:
+    def _guarded(self, name: str, action: Callable[[], None], again: Again) -> None:
         try:
             action()
         except Violation as violation:
-            self.violations.setdefault(violation.rule, violation)
+            self._judge(violation, name, again)
         except HypothesisException as error:
             self.errors.append(f"{name}: {error}")
         except Exception as error:  # noqa: BLE001  # a subject may fail in any way; the rest is still checked
             self.errors.append(f"{name}: {type(error).__name__}: {error}")
 
+    def _judge(self, violation: Violation, schedule: str, again: Again) -> None:
+        try:
+            some = Known(self.against).explaining(violation, schedule, again)
+        except Exception as error:  # noqa: BLE001  # a subject may fail in any way; then nothing is explained
+            self.errors.append(f"{schedule}, run again: {type(error).__name__}: {error}")
+            some = ()
+        if some:
+            self.known.setdefault(violation.rule, (violation, some))
+        else:
+            self.violations.setdefault(violation.rule, violation)
+
     def rulings(self) -> dict[str, Ruling]:
         """Return what was found out about every rule and clause, and about progress."""
         rulings = {rule.id: self._ruling(rule.id, rule.actor) for rule in BOTH_SIDES.rules}
         rulings |= {clause.id: self._clause(clause.id) for clause in BOTH_SIDES.clauses}
-        for identifier in self.violations.keys() - rulings.keys():
+        for identifier in (self.violations.keys() | self.known.keys()) - rulings.keys():
             rulings[identifier] = self._violated(identifier)
         if self.errors:
             rulings["harness"] = Ruling(Outcome.ERRORED, "a schedule failed for another reason than a rule", {"errors": self.errors})
         return rulings
 
     def _violated(self, identifier: str) -> Ruling:
-        violation = self.violations[identifier]
-        return Ruling(Outcome.VIOLATED, violation.why, {"schedule": list(violation.moves)})
+        if identifier in self.violations:
+            violation = self.violations[identifier]
+            return Ruling(Outcome.VIOLATED, violation.why, {"schedule": list(violation.moves)})
+        violation, some = self.known[identifier]
+        return Ruling(Outcome.KNOWN_DEVIATION, f"{violation.why}; {because(self.against, some)}", {"schedule": list(violation.moves)})
 
     def _ruling(self, identifier: str, actor: Actor) -> Ruling:
-        if identifier in self.violations:
+        if identifier in self.violations or identifier in self.known:
             return self._violated(identifier)
         if actor in (Actor.PRIMARY, Actor.GUEST):
             return Ruling(Outcome.SKIPPED, f"a step of the {actor}: what the schedules do, not what the subject does")
@@ -117,7 +136,7 @@ class Campaign:
         return Ruling(Outcome.HOLDS, "every time it was taken, the spec allowed it and memory was as it says", {"taken": count})
 
     def _clause(self, identifier: str) -> Ruling:
-        if identifier in self.violations:
+        if identifier in self.violations or identifier in self.known:
             return self._violated(identifier)
         count = self.fired.get(identifier, 0)
         if not count:

@@ -13,9 +13,13 @@ import msgspec
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.known_deviations import Known
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import SUBJECTS
+from colofd.conformance.unknown_names import UnknownName
 from colofd.conformance.wire_check import check_wire
+from colofd.spec.profiles import PROFILES as PROFILES_OF_QEMU
+from colofd.spec.profiles import STRICT
 from colofd.spec.protocol import spec_sha256
 
 DEFAULT_SEED = 1
@@ -28,6 +32,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     version: str
     spec_sha256: str
     seed: int
+    against: str
     rules: dict[str, Ruling]
     captures: list[CaptureResult]
     schedules: int
@@ -47,9 +52,16 @@ class CheckReport(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("subject", default="impl")
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="quick", show_default=True, help="How many schedules are drawn.")
+@click.option(
+    "--against",
+    default=STRICT,
+    metavar="NAME",
+    show_default=True,
+    help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`.",
+)
 @click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def check(subject: str, profile: str, seed: int, as_json: bool) -> None:
+def check(subject: str, profile: str, against: str, seed: int, as_json: bool) -> None:
     """Check whether a receiver obeys the spec.
 
     SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
@@ -62,8 +74,10 @@ def check(subject: str, profile: str, seed: int, as_json: bool) -> None:
     """
     if subject not in SUBJECTS:
         raise click.BadParameter(f"{subject!r} is no subject; this version has: {', '.join(SUBJECTS)}", param_hint="SUBJECT")
+    if against not in PROFILES_OF_QEMU:
+        raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
     try:
-        report = run_check(subject, profile, seed, _show_progress)
+        report = run_check(subject, profile, seed, _show_progress, against)
     except SmokeFailure as failure:
         click.echo(f"colofd: the smoke case failed, so the rest was not run: {failure}\nhint: run the subject's own tests first", err=True)
         sys.exit(2)
@@ -79,16 +93,17 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None]) -> CheckReport:
+def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str = STRICT) -> CheckReport:
     """Run a whole check; a second process tries the wire cases and replays recordings meanwhile. SmokeFailure if nothing works."""
-    campaign = Campaign(SUBJECTS[subject], seed, progress)
+    campaign = Campaign(SUBJECTS[subject], seed, progress, against=against)
     campaign.smoke()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         wire: Future[dict[str, Ruling]] = pool.submit(check_wire)
         replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
         campaign.run(PROFILES[profile])
         progress("wire checks")
-        rules = campaign.rulings() | wire.result()
+        known = Known(against)
+        rules = campaign.rulings() | {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
         captures = []
         for number, replay in enumerate(replays):
             progress(f"recording {number + 1} of {len(replays)}")
@@ -98,12 +113,13 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         version=importlib.metadata.version("colofd"),
         spec_sha256=spec_sha256(),
         seed=seed,
+        against=against,
         rules=rules,
         captures=captures,
         schedules=campaign.tally.schedules,
         micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
         conclusive_schedules=campaign.tally.conclusive,
-        rerun=f"colofd check {subject} --profile {profile} --seed {seed}",
+        rerun=f"colofd check {subject} --profile {profile} --seed {seed}{f' --against {against}' if against != STRICT else ''}",
     )
 
 
@@ -152,7 +168,7 @@ def _capture(capture: CaptureResult) -> str:
 
 def _finding(identifier: str, ruling: Ruling) -> list[str]:
     """Return what a person needs to see of a violation or an error."""
-    if ruling.outcome not in (Outcome.VIOLATED, Outcome.ERRORED):
+    if ruling.outcome not in (Outcome.VIOLATED, Outcome.KNOWN_DEVIATION, Outcome.ERRORED):
         return []
     details = [line for lines in ruling.evidence.values() if isinstance(lines, list) for line in lines]
     return ["", f"{identifier}: {ruling.why}", *(f"    {line}" for line in details)]

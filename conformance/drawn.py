@@ -16,6 +16,8 @@ from colofd.conformance.lockstep import Lockstep, Violation
 from colofd.conformance.schedules import CONTENTS, VARIANTS, Tally
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL
+from colofd.spec.language import Spec
+from colofd.spec.protocol import BOTH_SIDES
 from colofd.spec.state import Phase
 
 STEPS_A_SCHEDULE: Final = 30
@@ -51,6 +53,7 @@ class Setup:
     factory: Factory
     tally: Tally
     fired: dict[str, int]
+    spec: Spec
     search: Search = field(default_factory=Search)
 
 
@@ -70,7 +73,7 @@ class Schedule(RuleBasedStateMachine):
     def connect(self, options: Options) -> None:
         """Begin: a receiver in one of the set-ups."""
         self.setup.search.begin_try()
-        self.lockstep = Lockstep(self.setup.factory, options)
+        self.lockstep = Lockstep(self.setup.factory, options, spec=self.setup.spec)
 
     @precondition(lambda self: not self.is_over and self.lockstep.can_primary_write())
     @rule(page=_PAGES, content=_CONTENTS)
@@ -203,9 +206,9 @@ def _say_nothing(_text: object) -> None:
     """Take what Hypothesis wants to print."""
 
 
-def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int]) -> None:
-    """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong."""
-    setup = Setup(factory, tally, fired)
+def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int], *, spec: Spec = BOTH_SIDES) -> None:
+    """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong by `spec`."""
+    setup = Setup(factory, tally, fired, spec)
     machine = type("Schedule", (Schedule,), {"setup": setup})
     configured = settings(
         max_examples=count,

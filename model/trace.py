@@ -115,7 +115,7 @@ class Acceptor:
             self.accept(event)
 
     def _primary_takes(self, step: str | None) -> None:
-        if step is not None and self.machine.spec is BOTH_SIDES:
+        if step is not None and self.machine.spec.state is BOTH_SIDES.state:
             self.machine.fire(step)
 
     def primary_writes(self, sent: Sent) -> None:
@@ -126,7 +126,7 @@ class Acceptor:
     def _take(self, event: TraceEvent) -> None:
         self._require_known(event)
         match event.step:
-            case Step.ANSWER if self.machine.spec is SPEC:
+            case Step.ANSWER if self.machine.spec.state is SPEC.state:
                 # The receive path alone has no answers.
                 return
             case Step.PREPARE | Step.MAIN_PREPARE:

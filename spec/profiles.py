@@ -163,7 +163,7 @@ _CHECKPOINTS: Final = (
     ),
     Deviation(
         "commit.no-way-back",
-        "A device state that fails to load after the flush leaves RAM of the new checkpoint with devices of the old one, and a stopped guest.",
+        "A device state that fails to load after the flush leaves RAM of the new checkpoint with old devices, and a stopped guest.",
         "migration/colo.c:colo_incoming_process_checkpoint",
         _COLO_SINCE_2025,
         "commit without device state",

@@ -20,18 +20,19 @@ class Found(Exception):  # noqa: N818  # says why the run has ended
     """Something was found: the rest need not be run."""
 
 
-def main(modules: list[str]) -> None:
-    """Run until something is found; say what, and where the modules came from."""
+def main(against: str, modules: list[str]) -> None:
+    """Run until something is found that is not known of the profile; say what, and where the modules came from."""
 
     def progress(_what: str) -> None:
         if campaign.violations or campaign.errors:
             raise Found
 
-    campaign = Campaign(SUBJECTS["impl"], 1, progress, STALL_SECONDS)
+    campaign = Campaign(SUBJECTS["impl"], 1, progress, STALL_SECONDS, against)
     with contextlib.suppress(Found):
         campaign.run(BRIEF)
     found = {
         "violations": {rule: str(violation) for rule, violation in campaign.violations.items()},
+        "known": {rule: [each.id for each in some] for rule, (_, some) in campaign.known.items()},
         "errors": campaign.errors,
         "schedules": campaign.tally.schedules,
         "files": [importlib.import_module(module).__file__ for module in modules],
@@ -40,4 +41,4 @@ def main(modules: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

@@ -22,7 +22,19 @@ from colofd.spec.constants import Step
 from colofd.spec.protocol import BOTH_SIDES, spec_sha256
 from tests.conformance.fakes import FailsOver, showing, wrong_digests
 
-KEYS = {"subject", "version", "spec_sha256", "seed", "rules", "captures", "schedules", "micro_steps", "conclusive_schedules", "rerun"}
+KEYS = {
+    "subject",
+    "version",
+    "spec_sha256",
+    "seed",
+    "against",
+    "rules",
+    "captures",
+    "schedules",
+    "micro_steps",
+    "conclusive_schedules",
+    "rerun",
+}
 CAPTURE = "none-precopy-mfd2-none"
 
 Run = Callable[..., click.testing.Result]
@@ -148,18 +160,18 @@ def test_a_smoke_failure_ends_with_2(run: Run, subject: str, said: str) -> None:
     assert said in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("--profile", "nonsense"), ("--seed", "-1")])
+@pytest.mark.parametrize("arguments", [("nonsense",), ("--profile", "nonsense"), ("--seed", "-1"), ("--against", "nonsense")])
 def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
     """Given an unknown subject or profile, or a seed that is none, then nothing is run, and it ends with 2."""
     result = run(*arguments)
     assert result.exit_code == 2
     assert not result.stdout
-    assert "impl" in result.stderr or "Invalid value" in result.stderr
+    assert "there are: strict, qemu-7.2" in result.stderr or "impl" in result.stderr or "Invalid value" in result.stderr
 
 
 def report_with(*outcomes: Outcome, is_capture_ok: bool = True, micro_steps: int = 1) -> CheckReport:
     rules = {f"rule.{number}": Ruling(outcome, "why") for number, outcome in enumerate(outcomes)}
-    return CheckReport("impl", "0", "", 1, rules, [CaptureResult("a", 1, 1, is_capture_ok)], 1, micro_steps, 1, "")
+    return CheckReport("impl", "0", "", 1, "strict", rules, [CaptureResult("a", 1, 1, is_capture_ok)], 1, micro_steps, 1, "")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import colofd.conformance
 import colofd.impl
 import colofd.model
 import colofd.spec
+from colofd.spec.profiles import STRICT
 from tests.conformance.mutants import MUTANTS, Edit, Mutant
 
 ROOT: Final = Path(__file__).parents[2]
@@ -70,11 +71,11 @@ def run(arguments: list[str], path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603  # our own Python
 
 
-def campaign(tree: Path, edits: tuple[Edit, ...]) -> dict[str, Any]:
+def campaign(tree: Path, edits: tuple[Edit, ...], against: str = STRICT) -> dict[str, Any]:
     """Run the schedules on a tree; return what was found, after a look at where it was imported from."""
     files = sorted({edit.file for edit in edits})
     modules = [f"colofd.{file.removesuffix('.py').replace('/', '.')}" for file in files]
-    finished = run([str(RUN), *modules], tree)
+    finished = run([str(RUN), against, *modules], tree)
     assert finished.returncode == 0, finished.stderr
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     assert found["files"] == [str(tree / "colofd" / file) for file in files], "another file than the changed one was imported"
