@@ -14,7 +14,7 @@ from colofd.model.proof_touches import touches
 from colofd.model.proof_trees import cells_read, walk
 from colofd.model.proof_worlds import Worlds
 from colofd.spec.constants import Step
-from colofd.spec.language import Actor, Constant, Expr, Literal, Parameter, Read, Rule, RuleBook, Spec
+from colofd.spec.language import Actor, Expr, Literal, Parameter, Read, Rule, RuleBook, Spec
 from colofd.spec.receive_orders import RECEIVE_ORDERS, Sent
 from colofd.spec.receive_path import SPEC
 from colofd.spec.rules.receive import land
@@ -221,15 +221,6 @@ def history_faults(orders: Spec, base: Spec = SPEC) -> tuple[str, ...]:
 
 def _knows_receiver(node: Expr[Any]) -> bool:
     return isinstance(node, Read) or node.sort is Channel
-
-
-def named_members(spec: Spec, sort: type) -> tuple[str, ...]:
-    """Return the names of members of an unbounded sort that a text of the spec can tell from others."""
-    texts: list[Expr[Any]] = [spec.initial.formula, *(clause.formula for clause in spec.clauses)]
-    for rule in spec.rules:
-        texts += [*rule.guards, *(part for update in rule.updates for part in (*update.key, update.value))]
-    named = {node.name for text in texts for node in walk(text) if isinstance(node, Constant) and node.sort is sort}
-    return tuple(sorted(named))
 
 
 def _invariant(spec: Spec) -> tuple[Expr[bool], ...]:

@@ -8,14 +8,16 @@ from typing import Any, Final
 
 from colofd.model.proof_obligations import Answer, Kind, Obligation
 from colofd.model.proof_sorts import cycle
-from colofd.model.proof_trees import cells_read
+from colofd.model.proof_trees import cells_read, walk
 from colofd.model.spec_mutants import conjuncts
-from colofd.spec.language import And, Clause, Every, Expr, Literal, Not, Or, Rule, Some, Spec, Where
+from colofd.spec.language import And, Clause, Constant, Every, Expr, Literal, Not, Or, Rule, Some, Sort, Spec, Where
 from colofd.spec.language.prose import prose
+from colofd.spec.state import Page
 
 SORTS: Final = "sorts have no cycle"
 GHOSTS: Final = "ghosts decide nothing"
 TEXTS: Final = "every text has id and source"
+PAGES: Final = "pages cannot be told apart"
 CLAUSES: Final = "no clause is vacuous"
 GUARDS: Final = "no guard is vacuous"
 
@@ -36,6 +38,7 @@ def gates(base: Spec, whole: Spec, proved: Mapping[str, bool]) -> dict[str, tupl
         SORTS: (f"cycle of sorts {' -> '.join(sorts)}",) if sorts else (),
         GHOSTS: tuple(f"the ghost {ghost} decides in {identifier}" for identifier, ghost in ghost_flows(whole)),
         TEXTS: tuple(_unnamed(whole)),
+        PAGES: tuple(f"a text names the page {page}" for page in named_members(whole, Page)),
     }
     for gate, needs in ((CLAUSES, clause_needs(base, whole)), (GUARDS, guard_needs(base, whole))):
         names = [each.name for each in needs]
@@ -59,6 +62,14 @@ def _real_values(rule: Rule) -> Iterator[Expr[Any]]:
     for update in rule.updates:
         if not update.cell.is_ghost:
             yield from (*update.key, update.value)
+
+
+def named_members(spec: Spec, sort: Sort) -> tuple[str, ...]:
+    """Return the members of an unbounded sort that have names. Without any, no text depends on the page, or on its RAM block."""
+    formulas: list[Expr[Any]] = [spec.initial.formula, *(clause.formula for clause in spec.clauses)]
+    for rule in spec.rules:
+        formulas += [*rule.guards, *(part for update in rule.updates for part in (*update.key, update.value))]
+    return tuple(sorted({node.name for each in formulas for node in walk(each) if isinstance(node, Constant) and node.sort is sort}))
 
 
 def _unnamed(spec: Spec) -> Iterator[str]:

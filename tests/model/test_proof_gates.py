@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from colofd.model.proof import verdicts
-from colofd.model.proof_gates import CLAUSES, GHOSTS, GUARDS, SORTS, TEXTS, gates, need_obligations, premises
+from colofd.model.proof_gates import CLAUSES, GHOSTS, GUARDS, PAGES, SORTS, TEXTS, gates, need_obligations, premises
 from colofd.model.solver import SolverName, solver
 from colofd.spec.language import Actor, ClauseBook, Expr, Index, Map, RuleBook, Spec, State, every
 from colofd.spec.language.prose import prose
@@ -14,7 +14,7 @@ from colofd.spec.receive_orders import RECEIVE_ORDERS
 from colofd.spec.state import At, Channel, Page, Phase, World
 
 SOLVERS = tuple(SolverName)
-STATIC = {SORTS, GHOSTS, TEXTS}
+STATIC = {SORTS, GHOSTS, TEXTS, PAGES}
 
 
 def asked(spec: Spec, name: SolverName) -> dict[str, bool]:
@@ -37,7 +37,7 @@ def test_all_gates_are_passed(name: SolverName, whole: Spec) -> None:
     needs = need_obligations(SPEC, whole)
     proved = {each.obligation.name: each.is_proved for each in verdicts(whole, needs, [solver(name)])}
     assert len(proved) == len(needs)
-    assert gates(SPEC, whole, proved) == dict.fromkeys((SORTS, GHOSTS, TEXTS, CLAUSES, GUARDS), ())
+    assert gates(SPEC, whole, proved) == dict.fromkeys((SORTS, GHOSTS, TEXTS, PAGES, CLAUSES, GUARDS), ())
 
 
 def test_a_gate_that_was_not_asked_is_not_passed() -> None:
