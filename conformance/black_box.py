@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from colofd.conformance import stream
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.peer import Peer, UnexpectedReply, page_content
 from colofd.conformance.subjects import Options
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step, pages_per_packet
 
 ISOLATION: Final = "isolation.guest"

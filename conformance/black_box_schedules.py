@@ -12,9 +12,9 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 
 from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.schedules import CONTENTS, DIRECTED, SHAPES, VARIANTS, Directed, plain
 from colofd.conformance.subjects import Options
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, TARGET_PAGE_SIZE, pages_per_packet
 
 Make = Callable[[Options], BlackBox]
@@ -36,14 +36,15 @@ class Findings:
     """What was seen of a receiver, by the ids of rules and clauses: how often each held, how each was broken, and what cannot be seen."""
 
     held: dict[str, int] = field(default_factory=dict)
-    violations: dict[str, list[Violation]] = field(default_factory=dict)
+    violations: dict[str, list[tuple[str, Violation]]] = field(default_factory=dict)
+    """By the id of what was broken: the schedules that broke it, by their names."""
     not_observable: dict[str, str] = field(default_factory=dict)
     """By the name of the schedule."""
     errors: list[str] = field(default_factory=list)
     schedules: int = 0
 
-    def note(self, name: str, action: Callable[[], Mapping[str, int]]) -> None:
-        """Run one schedule, and note what comes of it."""
+    def note(self, name: str, action: Callable[[], Mapping[str, int]], set_up: str = "") -> None:
+        """Run the schedule of this name, in this set-up, and note what comes of it."""
         self.schedules += 1
         try:
             for rule, count in action().items():
@@ -51,9 +52,9 @@ class Findings:
         except NotObservable as reason:
             self.not_observable[name] = str(reason)
         except Violation as violation:
-            self.violations.setdefault(violation.rule, []).append(violation)
+            self.violations.setdefault(violation.rule, []).append((name, violation))
         except Exception as error:  # noqa: BLE001  # a subject may fail in any way; the rest is still checked
-            self.errors.append(f"{name}: {type(error).__name__}: {error}")
+            self.errors.append(f"{name} {set_up}: {type(error).__name__}: {error}")
 
 
 def run_schedule(make: Make, options: Options, schedule: Callable[[BlackBoxRun], None], seconds: float) -> Mapping[str, int]:
@@ -76,12 +77,12 @@ def run_all_directed(make: Make, findings: Findings, seconds: float, progress: C
     cases: list[tuple[Options, Directed]] = [(options, schedule) for options in VARIANTS for schedule in DIRECTED]
     cases += [(options, plain) for options in SHAPES]
     for options, schedule in cases:
-        name = f"{schedule.__name__}, {options.channels} channels, {options.compression}"
-        progress(name)
+        set_up = f"{options.channels} channels, {options.compression}"
+        progress(f"{schedule.__name__}, {set_up}")
         # The moves that a black box has are those of the lockstep; it refuses the others itself.
         run: Any = schedule
         if not options.is_mirror_deferred:
-            findings.note(name, lambda: run_schedule(make, options, run, seconds))  # noqa: B023  # called at once
+            findings.note(schedule.__name__, lambda: run_schedule(make, options, run, seconds), set_up)  # noqa: B023  # called at once
 
 
 def failover_in_full_flow(run: BlackBoxRun) -> None:
@@ -115,8 +116,8 @@ def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.
 def run_race(make: Make, findings: Findings, count: int, seconds: float) -> int:
     """Run the race `count` times; return how often isolation was broken."""
     before = len(findings.violations.get("isolation.guest", ()))
-    for number in range(count):
-        findings.note(f"failover in full flow, {number}", lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds))
+    for _ in range(count):
+        findings.note(failover_in_full_flow.__name__, lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds))
     return len(findings.violations.get("isolation.guest", ())) - before
 
 

@@ -10,10 +10,11 @@ from hypothesis.errors import HypothesisException
 from colofd.conformance.drawn import run_drawn
 from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.known_deviations import Again, Known, because
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Tally, run_directed, run_shape
 from colofd.conformance.subjects import Factory
+from colofd.conformance.violation import Violation
 from colofd.spec.language import Actor
 from colofd.spec.profiles import STRICT, Deviation
 from colofd.spec.protocol import BOTH_SIDES

@@ -12,9 +12,10 @@ from hypothesis.errors import HypothesisException
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.schedules import CONTENTS, VARIANTS, Tally
 from colofd.conformance.subjects import Factory, Options
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.language import Spec
 from colofd.spec.protocol import BOTH_SIDES

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.schedules import DIRECTED, VARIANTS, Directed
 from colofd.conformance.subjects import BuiltIn, Guest, Options, Receiver
+from colofd.conformance.violation import Violation
 from colofd.model.trace import TraceEvent
 from colofd.spec.constants import Step
 from colofd.spec.reasons import Rejected

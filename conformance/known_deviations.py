@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.violation import Violation
 from colofd.model.controls import control
 from colofd.model.proof_obligations import Kind
 from colofd.spec.language import Rule, Spec

@@ -15,6 +15,7 @@ from colofd.conformance.comparison import first_difference
 from colofd.conformance.gates import CONTROL, STALL_SECONDS, Gates, Stalled
 from colofd.conformance.peer import Peer, ScheduledGuest, UnexpectedReply, page_content
 from colofd.conformance.subjects import Factory, Options
+from colofd.conformance.violation import Violation
 from colofd.model.machine import Machine
 from colofd.model.trace import Acceptor, Refused, TraceEvent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step
@@ -26,16 +27,6 @@ T = TypeVar("T")
 
 _PAGES_ARRIVE = (Phase.PRECOPY, Phase.RECEIVING)
 _IN_COLO = (Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED)
-
-
-class Violation(Exception):  # noqa: N818  # says what was found
-    """The receiver did something that the spec does not allow. `rule` is the id of the rule or clause, `moves` the schedule."""
-
-    def __init__(self, rule: str, why: str, moves: Sequence[str]) -> None:
-        self.rule = rule
-        self.why = why
-        self.moves = tuple(moves)
-        super().__init__(f"{rule}: {why}\nafter the moves:\n  " + "\n  ".join(moves))
 
 
 @dataclass

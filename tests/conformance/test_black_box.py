@@ -15,11 +15,11 @@ from colofd.conformance.black_box_schedules import (
     run_race,
     run_schedule,
 )
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.qemu.provision import Qemu, QemuUnavailable, get
 from colofd.conformance.qemu.subject import QemuReceiver
 from colofd.conformance.schedules import failover_with_one_sync_missing, own_write_is_undone
 from colofd.conformance.subjects import BLOCK, Options
+from colofd.conformance.violation import Violation
 from colofd.impl import Block, Destination
 from colofd.impl.phases import Phase
 

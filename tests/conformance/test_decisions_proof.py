@@ -22,10 +22,10 @@ from colofd import impl
 from colofd.conformance import prove_command
 from colofd.conformance.decisions import CLAIMS, Decision
 from colofd.conformance.decisions_proof import counterexample, decision_obligations, obligations
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.schedules import VARIANTS, main_channel_pages, run_directed, zero_after_normal_in_checkpoint
 from colofd.conformance.smtlib_numbers import Natural, Truth, Unsigned, condition, literal, natural
 from colofd.conformance.subjects import SUBJECTS
+from colofd.conformance.violation import Violation
 from colofd.impl import decisions
 from colofd.model.proof import verdicts
 from colofd.model.proof_obligations import AnyObligation, Kind, TextObligation

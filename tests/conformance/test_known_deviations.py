@@ -7,9 +7,9 @@ import pytest
 
 from colofd.conformance.check import Campaign, Profile
 from colofd.conformance.known_deviations import Known, deviating
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import BuiltIn
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import Step
 from colofd.spec.language import Spec
 from colofd.spec.profiles import DEVIATIONS, PROFILES, Evidence

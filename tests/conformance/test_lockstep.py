@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.peer import Peer, UnexpectedReply
 from colofd.conformance.schedules import Directed, closed_between_checkpoints, failover_when_received, main_channel_pages, run_directed
 from colofd.conformance.subjects import BuiltIn, Factory, Observed, Options
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Compression, Step, packet_size
 from tests.conformance.fakes import FailsOver, Keeps, Said, dying_after, saying, showing, wrong_digests
 

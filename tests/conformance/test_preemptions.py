@@ -5,10 +5,10 @@ from typing import Final
 
 import pytest
 
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.preemptions import Decision, preemptions, run_all, run_race
 from colofd.conformance.scenes import SCENES, Scene
 from colofd.conformance.subjects import BuiltIn
+from colofd.conformance.violation import Violation
 from colofd.impl.reception import Reception
 from colofd.impl.trace import PageNumbers
 from colofd.spec.constants import Step

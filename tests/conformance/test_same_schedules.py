@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colofd.conformance.lockstep import Violation
 from colofd.conformance.schedules import (
     DIRECTED,
     SHAPES,
@@ -21,6 +20,7 @@ from colofd.conformance.schedules import (
 )
 from colofd.conformance.stream import PacketWriter
 from colofd.conformance.subjects import BuiltIn, Observed, Options
+from colofd.conformance.violation import Violation
 from colofd.impl import payload as impl_payload
 from colofd.model.payload import PayloadReader
 from colofd.spec.constants import Compression, packet_size

@@ -7,9 +7,10 @@ import pytest
 
 from colofd.conformance import schedules
 from colofd.conformance.drawn import run_drawn
-from colofd.conformance.lockstep import Lockstep, Violation
+from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Directed, Tally, run_directed, run_shape
 from colofd.conformance.subjects import BuiltIn, Options
+from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
 from colofd.spec.state import Phase
 from tests.conformance.fakes import Said, recording, wrong_digests
