@@ -11,11 +11,13 @@ from typing import Any, Final
 import click
 
 from colofd.conformance.explore_report import run_json, states_json, states_text, tour_json, tour_text, what_json
+from colofd.conformance.run_picture import picture as picture_of
 from colofd.conformance.run_text import run_text
 from colofd.conformance.tour_file import write_tour
 from colofd.conformance.unknown_names import UnknownName
 from colofd.model.controls import HARMLESS, WRONG
 from colofd.model.controls_declared import Control
+from colofd.model.controls_runs import goals_of
 from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import SLICES, Slice, slice_of
 from colofd.model.search import Exploration
@@ -40,16 +42,18 @@ Examples:
   colofd explore --slice both-sides --channels 1
   colofd explore --until checkpoint.commit --channels 1 --pages 1
   colofd explore --control "mirror decided again" --until isolation.guest
+  colofd explore --control "failover waits for the barrier" --picture
   colofd explore --slice both-sides --channels 1 --pages 1 --tour tour.json
 """
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How the question was put. `control` is the name of a known mistake."""
+    """How the question was put. `control` is the name of a known mistake; `is_drawn`: a run is shown as a picture."""
 
     control: str | None
     is_symmetric: bool
+    is_drawn: bool
     as_json: bool
 
     def say(self, result: dict[str, Any], text: Callable[[], str], instance: Instance) -> None:
@@ -65,6 +69,7 @@ class Asked:
 @click.option("--devices", type=click.IntRange(1, 8), help="Number of device states, in slices of both sides.  [default: as above]")
 @click.option("--until", metavar="CLAUSE|RULE", help="Print a shortest run that breaks this clause, or that takes this rule.")
 @click.option("--control", metavar="NAME", help="Explore the specification with this known mistake in it, see `colofd prove --controls`.")
+@click.option("--picture", is_flag=True, help="Draw the run as lanes in plain text; of a control without --until, the run that shows it.")
 @click.option("--tour", "tour_path", type=click.Path(dir_okay=False, path_type=Path), help="Write a tour, a set of runs, to this file.")
 @click.option("--cover", default=Cover.SITUATIONS.value, type=click.Choice([each.value for each in Cover]), show_default=True, help=COVERS)
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="Visit one of the states that differ in order only.")
@@ -79,6 +84,7 @@ def explore(
     control: str | None,
     tour_path: Path | None,
     cover: str,
+    picture: bool,
     symmetry: bool,
     as_json: bool,
 ) -> None:
@@ -92,11 +98,14 @@ def explore(
     """
     if until and tour_path:
         raise click.UsageError("--until asks for one run, and --tour for a set of them: ask one after the other")
+    if picture and not (until or control):
+        raise click.UsageError("--picture draws a run: say which with --until or --control")
     instance = _instance(control, part, (channels, pages, values, devices))
-    asked = Asked(control, symmetry, as_json)
+    asked = Asked(control, symmetry, picture, as_json)
+    wants_run = bool(until or picture)
     try:
-        _check_memory(instance, symmetric=symmetry and not until and not tour_path)
-        if until:
+        _check_memory(instance, symmetric=symmetry and not wants_run and not tour_path)
+        if wants_run:
             _report_run(instance, until, asked)
         elif tour_path:
             _report_tour(instance, tour_path, Cover(cover), asked)
@@ -170,7 +179,9 @@ class _Wanted:
     is_clause: bool
 
 
-def _wanted(instance: Instance, name: str) -> _Wanted:
+def _wanted(instance: Instance, name: str | None, control: str | None) -> _Wanted:
+    if name is None:
+        return _Wanted([] if control is None else goals_of(_control(control), instance), True)
     rules = [rule.id for rule in instance.spec.rules]
     if name in rules:
         return _Wanted(taken_rule(instance, name), False)
@@ -179,11 +190,13 @@ def _wanted(instance: Instance, name: str) -> _Wanted:
     raise UnknownName("rule or clause", name, [*rules, *instance.clauses])
 
 
-def _report_run(instance: Instance, name: str, asked: Asked) -> None:
-    wanted = _wanted(instance, name)
-    run = shortest_run(instance, wanted.goals)
-    none = f"no run {'breaks' if wanted.is_clause else 'takes'} {name} in the slice {instance.part.name}"
-    asked.say(run_json(name, run), lambda: none if run is None else "\n".join(run_text(instance, run)), instance)
+def _report_run(instance: Instance, name: str | None, asked: Asked) -> None:
+    wanted = _wanted(instance, name, asked.control)
+    run = shortest_run(instance, wanted.goals) if wanted.goals else None
+    none = f"no run {'breaks' if wanted.is_clause else 'takes'} {name or 'what it should'} in the slice {instance.part.name}"
+    drawn = picture_of(instance, run) if run and asked.is_drawn else []
+    said = run_json(name, run) | ({"picture": drawn} if asked.is_drawn else {})
+    asked.say(said, lambda: none if run is None else "\n".join(drawn or run_text(instance, run)), instance)
     sys.exit(0 if (run is None) == wanted.is_clause else 1)
 
 

@@ -62,8 +62,8 @@ def _about(instance: Instance) -> list[str]:
     ]
 
 
-def run_json(name: str, run: Run | None) -> dict[str, Any]:
-    """Return a shortest run to a rule or a broken clause."""
+def run_json(name: str | None, run: Run | None) -> dict[str, Any]:
+    """Return a shortest run to a rule or a broken clause; without a name, to what a control breaks."""
     if run is None:
         return {"until": name, "length": None, "run": None}
     return {"until": name, "length": len(run), "run": list(run.names)}

@@ -43,10 +43,14 @@ def run_of(control: Control) -> Run | None:
     if control.shows is None:
         return None
     instance = instance_of(control, control.shows)
-    return shortest_run(instance, _goals(control, instance, control.shows.breaks))
+    return shortest_run(instance, goals_of(control, instance))
 
 
-def _goals(control: Control, instance: Instance, breaks: str | Kind) -> list[Goal]:
+def goals_of(control: Control, instance: Instance) -> list[Goal]:
+    """Return the goals that a change breaks what it says, in some instance of it; none if it is harmless."""
+    if control.shows is None:
+        return []
+    breaks = control.shows.breaks
     if breaks is Kind.PROGRESS:
         return [goal for each in _asked_of_progress(control) for goal in broken_state(instance, each)]
     return broken_promise(instance, breaks) if isinstance(breaks, Kind) else broken_clause(instance, breaks)
