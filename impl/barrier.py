@@ -34,6 +34,7 @@ class Barrier:
             if reception.phase not in {Phase.PRECOPY, Phase.RECEIVING}:
                 raise _out_of_phase(channel, offset, f"SYNC in phase {reception.phase}")
             reception.tracer.emit(Step.PARK, channel)
+            reception.sockets[channel].boundary = reception.sockets[channel].offset
             self._parked[channel] = offset
             reception.lock.notify_all()
             current = self._round
@@ -92,17 +93,22 @@ class Barrier:
         Raises Rejected: FLUSH_MISSING if packets came after the last MULTIFD_FLUSH, PACKET_OUT_OF_PHASE if a channel waits
         although there is no round left to end.
         """
-        if self._reception.is_round_open:
+        late = self._late()
+        if self._reception.is_round_open or (late and not self._parked):
             raise Rejected(
                 Reason.FLUSH_MISSING,
                 channel=MAIN_CHANNEL,
                 offset=offset,
-                read="the end of the pages",
+                read=f"the end of the pages, and more on {late}" if late else "the end of the pages",
                 expected="MULTIFD_FLUSH after the last packet",
             )
         if self._parked:
             channel = min(self._parked)
             raise _out_of_phase(channel, self._parked[channel], "SYNC without its MULTIFD_FLUSH")
+
+    def _late(self) -> str:
+        """Return the channels on which something has arrived that is not read, so that nobody has prepared it yet. Hold the lock."""
+        return ", ".join(sorted(name for name in self._all if self._reception.sockets[name].has_begun_packet()))
 
 
 def _out_of_phase(channel: str, offset: int, read: str) -> Rejected:

@@ -54,7 +54,7 @@ class MultifdChannel:
         self._barrier.leave(self._name, self._socket.offset)
 
     def _read_packet(self) -> Packet | None:
-        at = self._socket.offset
+        at = self._socket.boundary = self._socket.offset
         # Mostly the whole header is there at once; it is looked at as soon as it can be told what it is.
         read = self._socket.read_into(self._header, PACKET_HEAD_SIZE)
         if not read:

@@ -151,6 +151,7 @@ class Connections:
             if name in self._reception.sockets:
                 raise Rejected(Reason.CHANNEL_REPEATED, channel=name, offset=0, read=f"a second {name}", expected="one of each channel")
             self._reception.sockets[name] = channel
+            channel.boundary = channel.offset
             self._reception.lock.notify_all()
 
     def close(self, until: float) -> list[threading.Thread]:

@@ -103,6 +103,7 @@ class ChannelSocket:
 
     Attributes:
         offset: bytes read from the channel so far.
+        boundary: offset of the packet that is being read, or comes next.
         unread: bytes that were put back, to be read before any others.
     """
 
@@ -115,6 +116,7 @@ class ChannelSocket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self.offset = 0
+        self.boundary = 0
         self.unread = b""
         self._activity = activity
 
@@ -156,6 +158,13 @@ class ChannelSocket:
             if total < size:
                 message = places.after(pages, total)
         return total
+
+    def has_begun_packet(self) -> bool:
+        """Return whether anything has come after the last packet, read or not. Does not wait."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) or self.offset != self.boundary
+        except OSError:
+            return self.offset != self.boundary
 
     def put_back(self, read: bytes) -> None:
         """Undo the reading of the last bytes; only the buffered reading of the main channel looks at them."""
