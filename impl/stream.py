@@ -1,5 +1,6 @@
 """Reading the main channel: big-endian items through a buffer, never more than is asked for taken out of it."""
 
+import contextlib
 import socket
 import time
 from typing import Final
@@ -150,6 +151,15 @@ class MainStream:
             raise self.rejected(Reason.CHANNEL_LOST, self.offset, error, "a peer that reads the reply") from error
 
     def _receive(self, target: memoryview) -> int:
+        with contextlib.suppress(OSError):
+            # What is there is read without asking how long to wait. Trouble shows again below, and so does the end.
+            count = self._socket.recv_into(target, 0, socket.MSG_DONTWAIT)
+            if count:
+                self._reception.activity.touch()
+                return count
+        return self._wait_and_receive(target)
+
+    def _wait_and_receive(self, target: memoryview) -> int:
         since = time.monotonic()
         while True:
             with self._reception.lock:
