@@ -368,7 +368,7 @@ _WIRE: Final = (
     _mutant(
         "a checkpoint counts as received without MULTIFD_FLUSH",
         "impl/barrier.py",
-        "        if self._reception.is_round_open:\n",
+        "        if self._reception.is_round_open or (late and not self._parked):\n",
         "        if False:\n",
         also=(_hurried("idle", 300),),
         test="tests/impl/test_checkpoints.py::test_pages_that_no_flush_follows_are_refused",
