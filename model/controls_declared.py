@@ -4,7 +4,7 @@ A change is a negative control of the proof, and may be what a version of QEMU d
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from colofd.model.finite import Sizes
@@ -33,11 +33,11 @@ class Shows:
 
 @dataclass(frozen=True)
 class Control:
-    """A specification with one text changed, under its old id.
+    """A specification with a text changed, under its old id; rarely with more than one, where a mistake has several places.
 
     `must_fail` are names of obligations that must not be proved any more, and `shows` is the run that tells why; a change without them is
     one that looks like a mistake and is none. `source` says where the mistake was made, or is. `base` is what was changed: the receive
-    path, or both sides.
+    path, or both sides. `supporting` are clauses that hold as well, and without which a harmless change could not be proved.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Control:
     initial: Clause
     must_fail: tuple[str, ...] = ()
     shows: Shows | None = None
+    supporting: tuple[Clause, ...] = ()
 
     @property
     def is_wrong(self) -> bool:
@@ -58,12 +59,13 @@ class Control:
     def spec(self) -> Spec:
         """The whole specification with the change."""
         changed = {rule.id: rule for rule in self.rules}
-        return Spec(self.base.state, self.initial, tuple(changed.get(rule.id, rule) for rule in self.base.rules), self.base.clauses)
+        rules = tuple(changed.get(rule.id, rule) for rule in self.base.rules)
+        return Spec(self.base.state, self.initial, rules, (*self.base.clauses, *self.supporting))
 
     @property
     def changed_spec(self) -> Spec:
         """Only the changed rules: whatever is not proved of `spec` is among what is not proved of these."""
-        return Spec(self.base.state, self.initial, self.rules, self.base.clauses)
+        return Spec(self.base.state, self.initial, self.rules, (*self.base.clauses, *self.supporting))
 
 
 @dataclass
@@ -91,6 +93,27 @@ class Controls:
 
         def declare(text: Text) -> Text:
             self._declare(name, identifier, text, source, (), None)
+            return text
+
+        return declare
+
+    def also(self, identifier: str) -> Callable[[Text], Text]:
+        """Return a decorator for another text of the change that was declared last."""
+
+        def declare(text: Text) -> Text:
+            last = self.declared[-1]
+            self.declared[-1] = replace(last, rules=(*last.rules, self._rule(identifier, text)))
+            return text
+
+        return declare
+
+    def supported(self, identifier: str) -> Callable[[Text], Text]:
+        """Return a decorator for a clause that supports the change that was declared last."""
+
+        def declare(text: Text) -> Text:
+            book = ClauseBook(self.base.state)
+            book.clause(identifier, source="colofd: what makes a change harmless")(text)
+            self.declared[-1] = replace(self.declared[-1], supporting=tuple(book))
             return text
 
         return declare

@@ -322,3 +322,45 @@ def _main_prepare_unrecorded(s: World) -> None:
     s.when(s.channel_at[MAIN] == At.READY, is_receiving(s), ~carries_nothing(s, MAIN))
     s.channel_at[MAIN] = At.BODY
     s.mirror[MAIN] = s.colo & ~s.deferred & (s.phase == Phase.PRECOPY)
+
+
+def _land_as_main(s: World, page: Expr[Page], value: Expr[Value]) -> None:
+    """Put a page of the main channel into its buffer; note that it has arrived in precopy only."""
+    _land_unnoticed(s, MAIN, page, value)
+    s.received[page] = s.received[page] | s.phase.within(Phase.PRECOPY, Phase.COMPLETED, Phase.FAILED)
+
+
+@controls.harmless(
+    "main channel leaves the receivedmap alone in COLO",
+    Step.MAIN_ZERO_PAGE,
+    source="migration/ram.c:ram_load_precopy; multifd sets it always",
+)
+def _main_zero_page_unnoticed(s: World, page: Expr[Page]) -> None:
+    """In COLO the receivedmap does not learn of pages of the main channel: every page has arrived by then."""
+    s.when(s.channel_at[MAIN] == At.BODY, s.packet[MAIN, page] == Carried.ZERO)
+    _land_as_main(s, page, ZERO)
+    s.packet[MAIN, page] = Carried.ZERO_LANDED
+    s.channel_at[MAIN] = At.PROCESSING
+
+
+@controls.also(Step.MAIN_READ_PART)
+def _main_read_part_unnoticed(s: World, page: Expr[Page], value: Expr[Value]) -> None:
+    """As for zero records."""
+    s.when(s.channel_at[MAIN] == At.BODY, s.packet[MAIN, page] == Carried.NORMAL)
+    _land_as_main(s, page, value)
+
+
+@controls.also(Step.MAIN_READ_PAGE)
+def _main_read_page_unnoticed(s: World, page: Expr[Page], value: Expr[Value]) -> None:
+    """As for zero records."""
+    s.when(s.channel_at[MAIN] == At.BODY, s.packet[MAIN, page] == Carried.NORMAL)
+    s.when((value == s.primary[page]) | s.unsent[page])
+    _land_as_main(s, page, value)
+    s.packet[MAIN, page] = Carried.NORMAL_LANDED
+    s.channel_at[MAIN] = At.PROCESSING
+
+
+@controls.supported("receive.all-arrived")
+def _all_arrived(s: World) -> Expr[bool]:
+    """From the end of precopy with COLO, every page has arrived at least once."""
+    return every(Page)(lambda p: s.phase.within(Phase.SETUP, Phase.PRECOPY, Phase.COMPLETED, Phase.FAILED) | s.received[p])

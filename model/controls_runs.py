@@ -1,6 +1,7 @@
 """What a changed specification breaks: obligations that are not proved any more, and a shortest run from an initial state."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from colofd.model.controls_declared import Control, Shows
 from colofd.model.finite import Instance
@@ -16,7 +17,16 @@ def asked_of(control: Control) -> tuple[Obligation, ...]:
     """Return the obligations of what a change changes: the others are those of the specification, and proved there."""
     is_initial = control.initial is not control.base.initial
     of_text = (each for each in obligations(control.changed_spec) if is_initial or each.kind is not Kind.INITIATION)
-    return (*of_text, *_asked_of_progress(control))
+    return (*of_text, *_asked_of_support(control), *_asked_of_progress(control))
+
+
+def _asked_of_support(control: Control) -> list[Obligation]:
+    """Return that clauses which support a change hold initially, and are kept by the rules that it leaves as they are."""
+    changed = {rule.id for rule in control.rules}
+    spec = replace(control.spec, rules=tuple(rule for rule in control.base.rules if rule.id not in changed))
+    wanted = tuple(clause.id for clause in control.supporting)
+    kinds = (Kind.INITIATION, Kind.CONSECUTION)
+    return [each for each in obligations(spec) if each.kind in kinds and each.name.endswith(wanted)] if wanted else []
 
 
 def _asked_of_progress(control: Control) -> list[Obligation]:

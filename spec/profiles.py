@@ -54,7 +54,7 @@ class Deviation:
         change: the negative control with the changed text, if there is one.
         unchecked: wire checks that are not made.
         loses: the guarantees that do not hold then: ids of clauses, or a kind of obligation; nothing if it is harmless.
-        seen_in: schedules of `colofd check` that end with a stall because of it.
+        seen_in: schedules of `colofd check` that break what it loses, by their names.
     """
 
     id: str
@@ -85,6 +85,7 @@ _RECEIVING: Final = (
         {Q111: Evidence.OBSERVED},
         "mirror decided again",
         loses=("isolation.guest",),
+        seen_in=("failover_in_full_flow", "failover_after_pages"),
     ),
     Deviation(
         "failover.waits-for-sync",
@@ -97,10 +98,11 @@ _RECEIVING: Final = (
     ),
     Deviation(
         "precopy.hangs-on-bad-packet",
-        "A packet that is refused in precopy ends its thread, and the destination waits for it for ever.",
+        "A channel that fails in precopy, or a packet that is refused, ends its thread, and the destination waits for it for ever.",
         "migration/multifd.c:multifd_recv_sync_main",
         {Q111: Evidence.OBSERVED, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED},
         loses=("progress",),
+        seen_in=("cut_in_precopy",),
     ),
     Deviation(
         "zero.buffer-not-zero",
@@ -177,6 +179,7 @@ _ASYMMETRIES: Final = (
         "In COLO the main channel leaves the receivedmap alone; multifd channels always set it. Every page has arrived by then.",
         "migration/ram.c:ram_load_precopy",
         {Q111: Evidence.READ, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED},
+        "main channel leaves the receivedmap alone in COLO",
     ),
     Deviation(
         "main.guest-first",

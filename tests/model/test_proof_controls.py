@@ -1,10 +1,12 @@
 """Negative controls of the proof: each known mistake makes what tells of it fail, with both solvers."""
 
+from dataclasses import replace
+
 import pytest
 
 from colofd.model.controls import HARMLESS, WRONG, control
 from colofd.model.controls_declared import Control, Shows, of_both_sides, of_receive_path
-from colofd.model.controls_runs import unproved
+from colofd.model.controls_runs import asked_of, unproved
 from colofd.model.proof import verdicts
 from colofd.model.proof_obligations import Answer, obligations
 from colofd.model.solver import SolverName, solver
@@ -46,14 +48,22 @@ def test_the_initial_buffer_matters_only_to_elision() -> None:
     assert found == []
 
 
+def test_a_harmless_change_may_need_a_clause_more() -> None:
+    """Given a change that a further clause supports, then without that clause it is not proved: the clause is asked for, and used."""
+    (supported,) = (each for each in HARMLESS if each.supporting)
+    assert {"initially receive.all-arrived", "phase.enter-colo keeps receive.all-arrived"} <= {each.name for each in asked_of(supported)}
+    assert "main.read-page keeps receive.landed-where" in failing(replace(supported, supporting=()))
+
+
 def test_every_control_keeps_the_ids() -> None:
-    """Given all controls, then each whole specification has the rules of the original, with one text changed, and names are unique."""
+    """Given all controls, then each whole specification has the rules of the original, with its own texts changed, and names are unique."""
     assert len({change.name for change in (*WRONG, *HARMLESS)}) == len(WRONG) + len(HARMLESS)
     for change in (*WRONG, *HARMLESS):
         assert change.base in (SPEC, BOTH_SIDES)
         assert [rule.id for rule in change.spec.rules] == [rule.id for rule in change.base.rules]
         changed = sum(new is not old for new, old in zip(change.spec.rules, change.base.rules, strict=True))
-        assert changed + (change.initial is not change.base.initial) == 1
+        assert changed == len(change.rules) == len({rule.id for rule in change.rules})
+        assert changed or change.initial is not change.base.initial
 
 
 def _commit_early(s: World) -> None:
