@@ -5,7 +5,6 @@ Prints the address that it listens on, then one JSON object. A process of its ow
 
 import itertools
 import json
-import resource
 import sys
 import threading
 import time
@@ -68,7 +67,9 @@ def _say(what: str) -> None:
 
 
 def _peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss, which survives exec: it would be that of the process which started this one.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def digest(ram: npt.NDArray[np.uint8]) -> int:
