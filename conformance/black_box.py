@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import numpy as np
+
 from colofd.conformance import stream
 from colofd.conformance.peer import Peer, UnexpectedReply, page_content
 from colofd.conformance.subjects import Options
@@ -108,9 +110,15 @@ class BlackBoxRun:
         self._note(f"primary writes page {page}: content {number}")
         self.peer.write(page, page_content(number, self.options.page_size))
 
+    def primary_writes_all(self, number: int) -> None:
+        """The primary's guest writes content `number` into every page."""
+        self._note(f"primary writes all {self.options.pages} pages: content {number}")
+        for page in range(self.options.pages):
+            self.peer.write(page, page_content(number, self.options.page_size))
+
     def send(self, channel: str, pages: Sequence[int]) -> None:
         """Put a packet (main channel: records) on a channel."""
-        self._note(f"{channel} carries pages {list(pages)}")
+        self._note(f"{channel} carries pages {_listed(pages)}")
         self.peer.put(channel, self.peer.packet(channel, self.peer.take(pages)))
 
     def end_round(self, last: Sequence[int] = ()) -> None:
@@ -264,5 +272,12 @@ class BlackBoxRun:
         guest, committed = self._receiver.guest(), self._committed or b""
         differing = [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
         if differing:
-            raise self._violation(rule, f"pages {differing} of guest RAM are not {expected}")
+            raise self._violation(rule, f"pages {_listed(differing)} of guest RAM are not {expected}")
         self.checked[rule] = self.checked.get(rule, 0) + 1
+
+
+def _listed(pages: Sequence[int]) -> str:
+    """Return page numbers as text, runs of them as first-last."""
+    numbers = np.asarray(pages)
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return ", ".join(str(run[0]) if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -27,7 +27,9 @@ FULL_FLOW: Final = Options(pages=4 * pages_per_packet(TARGET_PAGE_SIZE))
 """Enough pages that copying a packet of them takes a while."""
 
 _MOVES: Final = ("write", "write", "write", "send", "send", "round", "checkpoint")
-_ENDS: Final = ("close", "failover between checkpoints", "failover after pages", "failover before the device state", "cut and failover")
+_ENDS: Final = ("close", "failover_between_checkpoints", "failover_after_pages", "failover_before_device_state", "cut_and_failover")
+_RACY_ENDS: Final = ("failover_after_pages", "failover_before_device_state", "cut_and_failover")
+"""Pages may still be on their way: the same schedule may go well the next time, and there is nothing to shrink."""
 _LONGEST: Final = 24
 
 
@@ -87,13 +89,11 @@ def run_all_directed(make: Make, findings: Findings, seconds: float, progress: C
 
 def failover_in_full_flow(run: BlackBoxRun) -> None:
     """The latch, as a race: pages of a checkpoint arrive without end, and the secondary takes over in the middle of them."""
-    for page in range(run.options.pages):
-        run.primary_writes(page, 1)
+    run.primary_writes_all(1)
     run.end_precopy()
     run.begin_checkpoint()
+    run.primary_writes_all(2)
     room = pages_per_packet(run.options.page_size)
-    for page in range(run.options.pages):
-        run.primary_writes(page, 2)
     shares = {name: range(number * room, (number + 1) * room) for number, name in enumerate(run.peer.channels)}
     stop = threading.Event()
     flows = [threading.Thread(target=_flow, args=(run, name, list(pages), stop)) for name, pages in shares.items()]
@@ -113,12 +113,10 @@ def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.
             run.peer.ends[channel].sendall(run.peer.packet(channel, run.peer.take(pages)))
 
 
-def run_race(make: Make, findings: Findings, count: int, seconds: float) -> int:
-    """Run the race `count` times; return how often isolation was broken."""
-    before = len(findings.violations.get("isolation.guest", ()))
+def run_race(make: Make, findings: Findings, count: int, seconds: float) -> None:
+    """Run the race `count` times."""
     for _ in range(count):
         findings.note(failover_in_full_flow.__name__, lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds))
-    return len(findings.violations.get("isolation.guest", ())) - before
 
 
 def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float) -> None:
@@ -138,16 +136,22 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     )
     @given(set_ups, moves, moves, st.sampled_from(_ENDS))
     def drawn(options: Options, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
-        found = run_schedule(make, options, lambda run: _play(run, precopy, checkpoints, end), seconds)
+        findings.schedules += 1
+        try:
+            found = run_schedule(make, options, lambda run: _play(run, precopy, checkpoints, end), seconds)
+        except Violation as violation:
+            if end not in _RACY_ENDS:
+                raise
+            findings.violations.setdefault(violation.rule, []).append((end, violation))
+            return
         for rule, times in found.items():
             findings.held[rule] = findings.held.get(rule, 0) + times
-        findings.schedules += 1
 
     def action() -> Mapping[str, int]:
         drawn()
         return {}
 
-    findings.note("drawn schedules", action)
+    findings.note("drawn", action)
 
 
 def _play(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
@@ -183,13 +187,13 @@ def _send_some(run: BlackBoxRun, first: int, second: int) -> None:
 def _end(run: BlackBoxRun, end: str) -> None:
     if end == "close":
         return
-    if end != "failover between checkpoints":
+    if end != "failover_between_checkpoints":
         run.primary_writes(0, 3)
         run.primary_writes(1, 0)
         run.begin_checkpoint()
-        if end == "cut and failover":
+        if end == "cut_and_failover":
             run.cut((run.peer.channels or [MAIN_CHANNEL])[0], [0], 0.7)
-        elif end == "failover after pages":
+        elif end == "failover_after_pages":
             _send_some(run, 0, 5)
         else:
             run.receive_checkpoint()

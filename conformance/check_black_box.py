@@ -1,14 +1,12 @@
 """What is found of a receiver that shows guest RAM only, as a ruling on every rule and clause."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from colofd.conformance.black_box_schedules import Findings, Make, run_all_directed, run_all_drawn, run_race
 from colofd.conformance.known_deviations import Known, because
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.violation import Violation
-from colofd.spec.profiles import Deviation
 from colofd.spec.protocol import BOTH_SIDES
 
 RACES: Final = 30
@@ -18,29 +16,22 @@ SECONDS: Final = 3.0
 """How long a receiver may take for one thing. A real one needs milliseconds."""
 
 
-@dataclass(frozen=True)
-class BlackBoxReport:
-    """Rulings by the id of a rule, a clause or a kind of obligation; how many schedules there were, and how often the race was lost."""
+def check_black_box(make: Make, profile: str, drawn: int, seed: int, progress: Callable[[str], None]) -> tuple[dict[str, Ruling], int]:
+    """Run the directed schedules, the race, and drawn schedules; `profile` says what is known of the receiver's version.
 
-    rules: dict[str, Ruling]
-    schedules: int
-    races: int
-    races_lost: int
-
-
-def check_black_box(make: Make, profile: str, drawn: int, seed: int, progress: Callable[[str], None]) -> BlackBoxReport:
-    """Run the directed schedules, the race, and drawn schedules; `profile` says what is known of the receiver's version."""
+    Returns the rulings by the id of a rule, of a clause or of what else is claimed, and the number of schedules.
+    """
     findings = Findings()
     run_all_directed(make, findings, SECONDS, progress)
     progress(f"{RACES} failovers in full flow")
-    lost = run_race(make, findings, RACES, SECONDS)
+    run_race(make, findings, RACES, SECONDS)
     progress(f"{drawn} drawn schedules")
     run_all_drawn(make, findings, drawn, seed, SECONDS)
-    return BlackBoxReport(_rulings(findings, Known(profile)), findings.schedules, RACES, lost)
+    return _rulings(findings, Known(profile)), findings.schedules
 
 
 def _rulings(findings: Findings, known: Known) -> dict[str, Ruling]:
-    every = [text.id for text in (*BOTH_SIDES.rules, *BOTH_SIDES.clauses)]
+    every = [*(rule.id for rule in BOTH_SIDES.rules), *(clause.id for clause in BOTH_SIDES.clauses)]
     rulings = {identifier: _ruling(findings, known, identifier) for identifier in every}
     rulings |= {identifier: _ruling(findings, known, identifier) for identifier in findings.violations if identifier not in rulings}
     if findings.errors:
@@ -57,15 +48,11 @@ def _ruling(findings: Findings, known: Known, identifier: str) -> Ruling:
 
 
 def _broken(broken: Sequence[tuple[str, Violation]], known: Known) -> Ruling:
-    explained = {name: _explaining(known, name) for name, _ in broken}
-    new = [violation for name, violation in broken if not explained[name]]
+    explained = [known.shown_by(violation, name) for name, violation in broken]
+    new = [violation for (_, violation), deviations in zip(broken, explained, strict=True) if not deviations]
     shown = new[0] if new else broken[0][1]
     evidence: dict[str, int | list[str]] = {"broken": len(broken), "schedule": list(shown.moves)}
     if new:
         return Ruling(Outcome.VIOLATED, shown.why, evidence)
-    some = tuple({each.id: each for deviations in explained.values() for each in deviations}.values())
-    return Ruling(Outcome.KNOWN_DEVIATION, f"{shown.why}; {because(known.profile, some)}", evidence)
-
-
-def _explaining(known: Known, schedule: str) -> tuple[Deviation, ...]:
-    return tuple(each for each in known.deviations if schedule in each.seen_in)
+    some = {each.id: each for deviations in explained for each in deviations}
+    return Ruling(Outcome.KNOWN_DEVIATION, f"{shown.why}; {because(known.profile, tuple(some.values()))}", evidence)

@@ -6,14 +6,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 
 import click
 import msgspec
 
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
+from colofd.conformance.check_black_box import check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
 from colofd.conformance.known_deviations import Known
+from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import SUBJECTS
 from colofd.conformance.unknown_names import UnknownName
@@ -23,6 +26,8 @@ from colofd.spec.profiles import STRICT
 from colofd.spec.protocol import spec_sha256
 
 DEFAULT_SEED = 1
+QEMU = "qemu:"
+"""What the name of a real QEMU as a subject begins with."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -46,7 +51,7 @@ class CheckReport(msgspec.Struct, frozen=True):
         outcomes = {ruling.outcome for ruling in self.rules.values()}
         if Outcome.VIOLATED in outcomes or not all(capture.ok for capture in self.captures):
             return 1
-        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and self.micro_steps else 2
+        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and self.schedules else 2
 
 
 @click.command()
@@ -54,30 +59,39 @@ class CheckReport(msgspec.Struct, frozen=True):
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="quick", show_default=True, help="How many schedules are drawn.")
 @click.option(
     "--against",
-    default=STRICT,
     metavar="NAME",
-    show_default=True,
-    help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`.",
+    help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`. [default: that of the subject]",
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def check(subject: str, profile: str, against: str, seed: int, as_json: bool) -> None:
+def check(subject: str, profile: str, against: str | None, seed: int, as_json: bool) -> None:
     """Check whether a receiver obeys the spec.
 
     SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
     reference model: guest RAM, cache, receivedmap and dirty bitmap must be equal after each. Then it reads streams that break one check of
     the wire format each, and recordings of real QEMU.
 
+    Or SUBJECT is qemu:VERSION or qemu:PATH, a real QEMU, which is provisioned if need be. Schedules are sent to it over its migration
+    channels; its guest RAM is looked at whenever it rests.
+
     Exit codes: 0 nothing is violated, 1 something is, 2 it could not be checked.
 
-    Example: colofd check impl --profile full --seed 7 --json
+    Examples: colofd check impl --profile full --seed 7 --json; colofd check qemu:11.1
     """
-    if subject not in SUBJECTS:
-        raise click.BadParameter(f"{subject!r} is no subject; this version has: {', '.join(SUBJECTS)}", param_hint="SUBJECT")
-    if against not in PROFILES_OF_QEMU:
+    is_qemu = subject.startswith(QEMU)
+    if subject not in SUBJECTS and not is_qemu:
+        raise click.BadParameter(
+            f"{subject!r} is no subject: give {', '.join(SUBJECTS)}, {QEMU}VERSION or {QEMU}PATH", param_hint="SUBJECT"
+        )
+    if against is not None and against not in PROFILES_OF_QEMU:
         raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
     try:
-        report = run_check(subject, profile, seed, _show_progress, against)
+        run = run_qemu_check if is_qemu else run_check
+        report = run(subject, profile, seed, _show_progress, against)
+    except QemuUnavailable as error:
+        _show_progress("")
+        click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
+        sys.exit(2)
     except SmokeFailure as failure:
         click.echo(f"colofd: the smoke case failed, so the rest was not run: {failure}\nhint: run the subject's own tests first", err=True)
         sys.exit(2)
@@ -93,8 +107,34 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str = STRICT) -> CheckReport:
+def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
+    """Check a real QEMU, by default against the profile of its version. QemuUnavailable if it cannot be had."""
+    # Only here, for the package qemu.qmp is an extra.
+    from colofd.conformance.qemu.subject import QemuReceiver  # noqa: PLC0415
+
+    name = subject.removeprefix(QEMU)
+    qemu = get(name, progress) if name in VERSIONS else at_path(Path(name))
+    number = ".".join(qemu.version.split(".")[:2])
+    against = against or (f"qemu-{number}" if f"qemu-{number}" in PROFILES_OF_QEMU else STRICT)
+    rules, schedules = check_black_box(lambda options: QemuReceiver(qemu, options), against, PROFILES[profile].drawn, seed, progress)
+    return CheckReport(
+        subject=subject,
+        version=qemu.version,
+        spec_sha256=spec_sha256(),
+        seed=seed,
+        against=against,
+        rules=rules,
+        captures=[],
+        schedules=schedules,
+        micro_steps=0,
+        conclusive_schedules=0,
+        rerun=f"colofd check {subject} --profile {profile} --seed {seed} --against {against}",
+    )
+
+
+def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
     """Run a whole check; a second process tries the wire cases and replays recordings meanwhile. SmokeFailure if nothing works."""
+    against = against or STRICT
     campaign = Campaign(SUBJECTS[subject], seed, progress, against=against)
     campaign.smoke()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -124,18 +164,27 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
 
 
 def _text(report: CheckReport) -> list[str]:
-    steps = {identifier: ruling for identifier, ruling in report.rules.items() if not _is_about_wire(identifier)}
-    width = max(len(identifier) for identifier in steps)
-    lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}", ""]
-    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in steps.items()]
-    lines += ["", _wire_checks(report), "", *(_capture(capture) for capture in report.captures), ""]
-    lines.append(
-        f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps"
-    )
-    lines.append(_counted(report.rules))
+    shown = {
+        identifier: ruling
+        for identifier, ruling in report.rules.items()
+        if not _is_about_wire(identifier) and ruling.outcome is not Outcome.NOT_OBSERVABLE
+    }
+    width = max(len(identifier) for identifier in shown)
+    known = f", against {report.against}" if report.against != STRICT else ""
+    lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}{known}", ""]
+    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in shown.items()]
+    if report.captures:
+        lines += ["", _wire_checks(report), "", *(_capture(capture) for capture in report.captures)]
+    lines += ["", _schedules(report), _counted(report.rules)]
     lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
     lines.append(f"again: {report.rerun}")
     return lines
+
+
+def _schedules(report: CheckReport) -> str:
+    if not report.micro_steps:
+        return f"{report.schedules} schedules from outside"
+    return f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps"
 
 
 def _is_about_wire(identifier: str) -> bool:

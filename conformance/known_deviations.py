@@ -35,9 +35,8 @@ class Known:
             schedule: name of the schedule that found it.
             again: runs it again.
         """
-        for stalled in self.deviations:
-            if violation.rule == "progress" and schedule in stalled.seen_in:
-                return (stalled,)
+        if shown := self.shown_by(violation, schedule):
+            return shown
         for some in self._candidates():
             try:
                 again(deviating(some))
@@ -45,6 +44,10 @@ class Known:
                 continue
             return some
         return ()
+
+    def shown_by(self, violation: Violation, schedule: str) -> tuple[Deviation, ...]:
+        """Return the deviations that are known to break this guarantee in this schedule."""
+        return tuple(each for each in self.deviations if violation.rule in each.loses and schedule in each.seen_in)
 
     def _candidates(self) -> Iterator[tuple[Deviation, ...]]:
         """Yield each deviation that changes what a step does, then all of them together."""

@@ -85,7 +85,7 @@ _RECEIVING: Final = (
         {Q111: Evidence.OBSERVED},
         "mirror decided again",
         loses=("isolation.guest",),
-        seen_in=("failover_in_full_flow", "failover_after_pages"),
+        seen_in=("failover_in_full_flow", "failover_after_pages", "failover_before_device_state"),
     ),
     Deviation(
         "failover.waits-for-sync",

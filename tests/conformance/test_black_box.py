@@ -96,7 +96,7 @@ def test_the_built_in_receiver_passes_all() -> None:
     findings = Findings()
     run_all_directed(BuiltIn, findings, SECONDS, lambda _name: None)
     run_all_drawn(BuiltIn, findings, 40, 1, SECONDS)
-    assert run_race(BuiltIn, findings, 5, SECONDS) == 0
+    run_race(BuiltIn, findings, 5, SECONDS)
     assert (findings.violations, findings.errors) == ({}, [])
     assert set(findings.held) == {
         "phase.enter-colo",
@@ -117,7 +117,7 @@ def test_the_built_in_receiver_passes_all() -> None:
 
 def test_a_leak_is_seen() -> None:
     """Given a receiver whose guest gets pages of the cache after failover, when it is raced, then isolation is broken, with the pages."""
-    with pytest.raises(Violation, match=r"isolation\.guest: pages \[.*\] of guest RAM are not what was committed last"):
+    with pytest.raises(Violation, match=r"isolation\.guest: pages .*-.* of guest RAM are not what was committed last"):
         run_schedule(Leaky, FULL_FLOW, failover_in_full_flow, SECONDS)
 
 
@@ -151,6 +151,6 @@ def test_a_real_qemu_breaks_isolation_in_a_failover(qemu: Qemu) -> None:
     """Given QEMU 11.1, when it takes over while pages flow, in at most 60 tries, then guest RAM is mixed in one: the latch."""
     findings = Findings()
     for _ in range(60):
-        if run_race(lambda options: QemuReceiver(qemu, options), findings, 1, SECONDS):
-            break
+        if "isolation.guest" not in findings.violations:
+            run_race(lambda options: QemuReceiver(qemu, options), findings, 1, SECONDS)
     assert "isolation.guest" in findings.violations
