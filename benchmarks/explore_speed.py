@@ -19,24 +19,24 @@ from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import SLICES, slice_of
 from colofd.model.promela import SPIN_OPTIONS, promela
 from colofd.model.search import Exploration, explore
-from colofd.spec.protocol import SPEC
 
 
 def main() -> None:
     """Measure, and print one JSON object for each exploration."""
     parser = argparse.ArgumentParser(description="Measure exploration.")
     parser.add_argument("--slice", dest="part", default="core", choices=[each.name for each in SLICES])
-    parser.add_argument("--sizes", default="2x2x2", help="channels x pages x values")
+    parser.add_argument("--sizes", default="2x2x2", help="channels x pages x values, and x device states for slices of both sides")
     parser.add_argument("--spin", action="store_true", help="let SPIN explore the same from one initial state")
     given = parser.parse_args()
-    channels, pages, values = map(int, given.sizes.split("x"))
-    instance = Instance(SPEC, slice_of(given.part), Sizes(channels, pages, values))
+    part = slice_of(given.part)
+    instance = Instance(part.spec, part, Sizes(*map(int, given.sizes.split("x"))))
     for symmetric in (True, False):
         _print(explore(instance, symmetric=symmetric), what="all initial states", symmetric=symmetric)
     if given.spin:
         first = next(iter(instance.initial_states()))
         _print(explore(instance, initial=[first]), what="one initial state", symmetric=False)
-        _spin(promela(instance, first))
+        _spin(promela(instance, first), order="breadth first", options=["-DBFS"])
+        _spin(promela(instance, first), order="depth first", options=[])
 
 
 def _print(found: Exploration, *, what: str, symmetric: bool) -> None:
@@ -45,17 +45,18 @@ def _print(found: Exploration, *, what: str, symmetric: bool) -> None:
     click.echo(json.dumps({"by": "colofd", "from": what, "symmetric": symmetric, **counts, **speed}))
 
 
-def _spin(text: str) -> None:
+def _spin(text: str, *, order: str, options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "receive.pml").write_text(text)
         _run(["spin", *SPIN_OPTIONS, "-a", "receive.pml"], folder)
-        _run(["gcc", "-O2", "-w", "-DSAFETY", "-DNOREDUCE", "-DMEMLIM=16000", "-o", "pan", "pan.c"], folder)
+        _run(["gcc", "-O2", "-w", "-DSAFETY", "-DNOREDUCE", *options, "-DMEMLIM=16000", "-o", "pan", "pan.c"], folder)
         begin = time.perf_counter()
         said = _run(["./pan", "-m2000000", "-w26"], folder)
         seconds = time.perf_counter() - begin
-    counts = {what: re.search(rf"(\S+) {what}", said) for what in ("states, stored", "transitions")}
-    click.echo(json.dumps({"by": "SPIN", **{what: found and found[1] for what, found in counts.items()}, "seconds": round(seconds, 2)}))
+    stored, transitions = (re.search(rf"(\S+) {what}", said) for what in ("states, stored", "transitions"))
+    counts = {"states": stored and stored[1], "edges": transitions and transitions[1]}
+    click.echo(json.dumps({"by": "SPIN", "order": order, **counts, "seconds": round(seconds, 2)}))
 
 
 def _run(command: list[str], folder: Path) -> str:

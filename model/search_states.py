@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from colofd.model.finite import Instance, State
 from colofd.model.finite_numpy import Evaluated, Reading, States
-from colofd.model.finite_terms import Term
+from colofd.model.finite_terms import TRUE, Term
 from colofd.model.search_symmetry import Symmetry
 from colofd.model.search_table import StateSet
 
@@ -53,10 +53,18 @@ class Levels:
 
     def expand(self, evaluated: Evaluated) -> list[Possible]:
         """Add all successors of some states to the next level, and return which steps lead there."""
-        found = list(self.reading.successors(evaluated))
-        if found:
-            self._add(np.concatenate([states for _, _, states in found], axis=1))
-        return [(number, where) for number, where, _ in found]
+        possible: list[Possible] = []
+        added: list[States] = []
+        for number, where, states in self.reading.successors(evaluated):
+            possible.append((number, where))
+            if self.reading.instance.steps[number].guard is TRUE:
+                # What is always possible, as the loss of a message, changes nothing in most states.
+                added.append(states[:, (states != evaluated.states.take(where, axis=1)).any(axis=0)])
+            else:
+                added.append(states)
+        if added:
+            self._add(np.concatenate(added, axis=1))
+        return possible
 
     def advance(self) -> None:
         """Go on to the next level."""
