@@ -46,6 +46,13 @@ WAYS: Final[dict[Directed, Way]] = {
     schedules.failover_before_prepare: (*CHECKPOINT, *TAKE_OVER, (Step.EXIT, "mfd1"), *FREED),
     schedules.failover_with_one_sync_missing: (
         *CHECKPOINT,
+        (Step.PACKET_DONE, "mfd1"),
+        (Step.PARK, "mfd0"),
+        *TAKE_OVER,
+        *FREED,
+    ),
+    schedules.failover_with_one_channel_held: (
+        *CHECKPOINT,
         (Step.PARK, "mfd0"),
         (Step.PREPARE, "mfd1"),
         *TAKE_OVER,
@@ -53,6 +60,7 @@ WAYS: Final[dict[Directed, Way]] = {
         *FREED,
     ),
     schedules.failover_when_received: (*CHECKPOINT, (Step.CHECKPOINT_RECEIVED, MAIN_CHANNEL), *TAKE_OVER, *FREED),
+    schedules.failover_keeps_own_writes: (*CHECKPOINT, (Step.CHECKPOINT_RECEIVED, MAIN_CHANNEL), *TAKE_OVER, *FREED),
     schedules.failover_when_answered: (*CHECKPOINT, (Step.ANSWER, MAIN_CHANNEL), *COMMIT, *TAKE_OVER, *FREED),
     schedules.failover_in_a_flush: (*CHECKPOINT, *COMMIT, *TAKE_OVER, *FREED),
     schedules.round_is_not_overtaken: (
@@ -144,7 +152,7 @@ class Watched(Lockstep):
     [
         (schedules.failover_between_payload_and_mirror, Phase.RECEIVING, "mfd0", Step.MIRROR),
         (schedules.failover_before_prepare, Phase.RECEIVING, "mfd1", Step.PREPARE),
-        (schedules.failover_with_one_sync_missing, Phase.RECEIVING, "mfd1", Step.READ_PAGE),
+        (schedules.failover_with_one_channel_held, Phase.RECEIVING, "mfd1", Step.READ_PAGE),
         (schedules.failover_when_received, Phase.RECEIVED, MAIN_CHANNEL, Step.ANSWER),
         (schedules.failover_when_answered, Phase.RECEIVED, MAIN_CHANNEL, Step.FLUSH_BEGIN),
     ],
