@@ -19,13 +19,14 @@ def zero_pages(memory: npt.NDArray[np.uint8]) -> PageMap:
     if memory.ndim != 2 or memory.shape[1] % 8 or not memory.flags.c_contiguous:
         raise ValueError(f"memory must be pages of whole words in one piece, not of shape {memory.shape}")
     words = memory.view(np.uint64)
-    middle = words.shape[1] // 2
-    found: PageMap = (words[:, 0] | words[:, middle] | words[:, -1]) == 0
+    found: PageMap = words[:, 0] == 0
+    likely = np.flatnonzero(found)
+    found[likely] = (words[likely, words.shape[1] // 2] | words[likely, -1]) == 0
     for at in np.unique(np.flatnonzero(found) // TOGETHER) * TOGETHER:
         part = words[at : at + TOGETHER]
-        likely = found[at : at + TOGETHER]
-        if likely.all():
-            likely[:] = np.bitwise_or.reduce(part, axis=1) == 0
+        left = found[at : at + TOGETHER]
+        if left.all():
+            left[:] = np.bitwise_or.reduce(part, axis=1) == 0
         else:
-            likely[likely] = np.bitwise_or.reduce(part[likely], axis=1) == 0
+            left[left] = np.bitwise_or.reduce(part[left], axis=1) == 0
     return found
