@@ -24,7 +24,7 @@ class ReturnPath:
     def obey(self) -> None:
         """Read and obey the command after its type byte. Raises Rejected."""
         at = self._stream.offset
-        number, length = self._stream.be16(), self._stream.be16()
+        number = self._stream.be16()
         command = KNOWN.get(number)
         if command is None:
             raise self._stream.rejected(Reason.COMMAND_UNKNOWN, at, number, "a known command")
@@ -32,7 +32,7 @@ class ReturnPath:
             raise self._stream.rejected(Reason.COMMAND_DEPRECATED, at, command.name, "no such command: COLO is agreed beforehand")
         if command not in COMMAND_LENGTHS:
             raise self._stream.rejected(Reason.POSTCOPY, at, command.name, "no postcopy")
-        expected = COMMAND_LENGTHS[command]
+        length, expected = self._stream.be16(), COMMAND_LENGTHS[command]
         if length != expected:
             raise self._stream.rejected(Reason.COMMAND_LENGTH, at + 2, f"{length} bytes of {command.name}", f"{expected} bytes")
         if command is Command.OPEN_RETURN_PATH:

@@ -1,5 +1,7 @@
 """The main channel: from the stream header to the end of precopy (migration/savevm.c:qemu_loadvm_state)."""
 
+from typing import Final
+
 from colofd.impl.barrier import Barrier
 from colofd.impl.commands import ReturnPath
 from colofd.impl.configuration import Configuration
@@ -9,6 +11,9 @@ from colofd.impl.records import RamSection
 from colofd.impl.stream import MainStream
 from colofd.spec.constants import RAM_INSTANCE, RAM_SECTION, RAM_VERSION, ReturnPathMessage, SectionType
 from colofd.spec.reasons import Reason
+
+DEVICE_STATE: Final = frozenset({bytes([SectionType.FULL]), bytes([SectionType.EOF])})
+"""With either of these begins what is after RAM."""
 
 
 class MainChannel:
@@ -22,18 +27,15 @@ class MainChannel:
         self._stream = stream
         self._reception = reception
         self._ram = RamSection(stream, reception, barrier)
-        self._ram_id: int | None = None
+        self._ram_ids: set[int] = set()
         self.return_path = ReturnPath(stream)
 
     def read_precopy(self) -> bytes:
         """Read everything up to the device sections and their description; return the device sections. Raises Rejected, or EndedError."""
         Configuration(self._stream, self._reception.options, self._reception.layout).read()
-        while self._read_section() is not SectionType.END:
-            pass
-        while self._stream.peek(1) == bytes([SectionType.COMMAND]):
+        while self._stream.peek(1) not in DEVICE_STATE:
             self._read_section()
         limits = self._reception.options.limits
-        self._check_next_is_device_state()
         return DeviceSections(self._stream, self._reception.layout.page_size, limits.device_state, limits.description).read()
 
     def read_checkpoint_ram(self) -> None:
@@ -48,7 +50,7 @@ class MainChannel:
             self._continue_ram()
             at = self._stream.begin_item()
 
-    def _read_section(self) -> SectionType:
+    def _read_section(self) -> None:
         at = self._stream.begin_item()
         section = self._stream.be8()
         if section == SectionType.COMMAND:
@@ -58,35 +60,33 @@ class MainChannel:
         elif section in {SectionType.PART, SectionType.END}:
             self._continue_ram()
         else:
-            raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", "START, PART or END of ram, or a command")
-        return SectionType(section)
+            raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{section:#04x}", "a section of ram, a command, or device sections")
 
     def _start_ram(self) -> None:
         at = self._stream.offset
         number = self._stream.be32()
-        if self._ram_id is not None:
-            raise self._stream.rejected(Reason.SECTION_ID, at, f"another START, section {number}", "one START of ram")
+        if number in self._ram_ids:
+            raise self._stream.rejected(Reason.SECTION_ID, at, f"section {number} again", "a START with an id of its own")
         name_at = self._stream.offset
         name = self._stream.text()
-        instance_at = self._stream.offset
-        instance = self._stream.be32()
         if name != RAM_SECTION:
             raise self._stream.rejected(Reason.SECTION_UNKNOWN, name_at, repr(name), repr(RAM_SECTION))
+        instance_at = self._stream.offset
+        instance = self._stream.be32()
         if instance != RAM_INSTANCE:
             raise self._stream.rejected(Reason.SECTION_UNKNOWN, instance_at, f"instance {instance} of {name}", f"instance {RAM_INSTANCE}")
         version_at = self._stream.offset
         if (version := self._stream.be32()) != RAM_VERSION:
             raise self._stream.rejected(Reason.RAM_VERSION, version_at, version, RAM_VERSION)
-        self._ram_id = number
+        self._ram_ids.add(number)
         self._ram.read()
         self._footer(number)
 
     def _continue_ram(self) -> None:
         at = self._stream.offset
         number = self._stream.be32()
-        if number != self._ram_id:
-            expected = "a START before it" if self._ram_id is None else f"section {self._ram_id}"
-            raise self._stream.rejected(Reason.SECTION_ID, at, f"section {number}", expected)
+        if number not in self._ram_ids:
+            raise self._stream.rejected(Reason.SECTION_ID, at, f"section {number}", "a START of it before")
         self._ram.read()
         self._footer(number)
 
@@ -96,12 +96,6 @@ class MainChannel:
             raise self._stream.rejected(Reason.SECTION_FOOTER, at, f"{mark:#04x}", f"{SectionType.FOOTER:#04x}")
         if (named := self._stream.be32()) != number:
             raise self._stream.rejected(Reason.SECTION_FOOTER, at + 1, f"section {named}", f"section {number}")
-
-    def _check_next_is_device_state(self) -> None:
-        at = self._stream.begin_item()
-        following = self._stream.peek(1)
-        if following and following[0] not in {SectionType.FULL, SectionType.EOF}:
-            raise self._stream.rejected(Reason.SECTION_TYPE, at, f"{following[0]:#04x}", "FULL sections of devices, or EOF")
 
     def shut_return_path(self) -> None:
         """Say that precopy has succeeded, if the source wants to hear."""
