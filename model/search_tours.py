@@ -18,14 +18,12 @@ import numpy.typing as npt
 from colofd.model.finite import Instance, Place, State, Step
 from colofd.model.finite_slices import MAIN_NUMBER
 from colofd.model.search_graph import Graph, Numbers
-from colofd.spec.both_sides import BothSides, DeviceState
+from colofd.spec.both_sides import DeviceState
 from colofd.spec.language import Sort
 from colofd.spec.state import Channel, Value
 
 _CONTENTS: Final[tuple[Sort, ...]] = (Value, DeviceState)
 """Sorts of what is copied and compared only."""
-
-_GHOSTS: Final = (BothSides.has_committed.name, BothSides.is_ahead.name)
 
 
 class Cover(Enum):
@@ -85,8 +83,8 @@ def situations(whole: Graph) -> Numbers:
 
 def _is_seen(instance: Instance, place: Place, own: dict[Sort, int]) -> bool:
     key, sort = instance.sorts(place)
-    is_state = sort not in _CONTENTS and place.cell not in _GHOSTS
-    return is_state and all(own.get(each) == member for each, member in zip(key, place.key, strict=True))
+    is_ghost = getattr(instance.spec.state, place.cell).is_ghost
+    return not is_ghost and sort not in _CONTENTS and all(own.get(each) == member for each, member in zip(key, place.key, strict=True))
 
 
 class _Walker:
