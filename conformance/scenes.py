@@ -12,6 +12,8 @@ from colofd.spec.constants import MAIN_CHANNEL, Step
 Work = Mapping[str, Sequence[Step]]
 """By channel, the micro-steps that its thread will come to as long as nothing ends."""
 
+MOST_PREEMPTIONS: Final = 2
+
 _PLAIN: Final = Options(pages=4)
 _DEFERRED: Final = replace(_PLAIN, is_mirror_deferred=True)
 
@@ -32,11 +34,15 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Scene:
-    """A packet sequence: `set` brings a receiver to where it begins, puts bytes on the channels and returns the work that they make."""
+    """A packet sequence: `set` brings a receiver to where it begins, puts bytes on the channels and returns the work that they make.
+
+    `interleavings` is how many there are with at most `MOST_PREEMPTIONS` preemptions.
+    """
 
     name: str
     set: Callable[[Lockstep], Work]
     ending: Ending | None
+    interleavings: int
     options: Options = _PLAIN
 
 
@@ -126,15 +132,15 @@ def _precopy_round(run: Lockstep) -> Work:
 
 
 SCENES: Final = (
-    Scene("a packet of a checkpoint, and failover", _packet_with_a_zero_page, Ending.FAIL_OVER),
-    Scene("two packets of a checkpoint, and failover", _two_packets, Ending.FAIL_OVER),
-    Scene("a packet and a record of a checkpoint, and failover", _packet_and_record, Ending.FAIL_OVER),
-    Scene("the end of a round, and failover", _end_of_round, Ending.FAIL_OVER),
-    Scene("answer and flush, and failover", _flush, Ending.FAIL_OVER),
-    Scene("answer and flush, and close", _flush, Ending.CLOSE),
-    Scene("a packet beside a channel that dies in a checkpoint", _cut, None),
-    Scene("two packets of precopy, and close", _precopy, Ending.CLOSE),
-    Scene("two rounds of precopy", _precopy_round, None),
-    Scene("two rounds of precopy, mirror deferred", _precopy_round, None, _DEFERRED),
+    Scene("a packet of a checkpoint, and failover", _packet_with_a_zero_page, Ending.FAIL_OVER, 138),
+    Scene("two packets of a checkpoint, and failover", _two_packets, Ending.FAIL_OVER, 1314),
+    Scene("a packet and a record of a checkpoint, and failover", _packet_and_record, Ending.FAIL_OVER, 810),
+    Scene("the end of a round, and failover", _end_of_round, Ending.FAIL_OVER, 630),
+    Scene("answer and flush, and failover", _flush, Ending.FAIL_OVER, 48),
+    Scene("answer and flush, and close", _flush, Ending.CLOSE, 48),
+    Scene("a packet beside a channel that dies in a checkpoint", _cut, None, 74),
+    Scene("two packets of precopy, and close", _precopy, Ending.CLOSE, 1314),
+    Scene("two rounds of precopy", _precopy_round, None, 62),
+    Scene("two rounds of precopy, mirror deferred", _precopy_round, None, 62, _DEFERRED),
 )
 """The stated set. Together they have every micro-step of packets, records, barriers and checkpoints beside others."""

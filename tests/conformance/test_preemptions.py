@@ -42,6 +42,7 @@ def test_every_interleaving_goes_through(name: str, bound: int) -> None:
 def test_no_scene_is_left_out() -> None:
     """Given the scenes, then each one is run here, and has its own name."""
     assert [name for name, _ in NUMBERS] == [scene.name for scene in SCENES]
+    assert sum(scene.interleavings for scene in SCENES) == 4500
 
 
 def test_preemptions_are_counted() -> None:
@@ -85,7 +86,7 @@ def test_the_latch_needs_one_preemption() -> None:
 
 def test_a_thread_that_does_not_go_on_is_a_violation() -> None:
     """Control: given a scene that expects a step nobody comes to, then that is a violation of progress."""
-    scene = Scene("too much", lambda run: {**SCENES[8].set(run), "mfd1": (Step.PREPARE, Step.PACKET_DONE)}, None)
+    scene = Scene("too much", lambda run: {**SCENES[8].set(run), "mfd1": (Step.PREPARE, Step.PACKET_DONE)}, None, 0)
     with pytest.raises(Violation) as caught:
         run_race(BuiltIn, scene, ())
     assert caught.value.rule in {"progress", "barrier.park"}

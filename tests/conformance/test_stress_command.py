@@ -1,0 +1,66 @@
+"""`colofd stress`: what it prints, and how it ends."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from colofd.conformance import stress_command
+from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.scenes import SCENES
+from colofd.conformance.stress_command import KINDS, StressReport, stress, stress_preemptions
+from colofd.conformance.violation import Violation
+
+
+def test_a_little_of_everything_holds() -> None:
+    """Given the built-in receiver, when every kind runs a little, then each one is named in JSON with its numbers, and all hold."""
+    finished = CliRunner().invoke(stress, ["--preemptions", "0", "--faults", "5", "--inputs", "20", "--json"])
+    assert finished.exit_code == 0, finished.output
+    rulings = json.loads(finished.output)["rulings"]
+    assert tuple(rulings) == KINDS
+    assert rulings["preemptions"]["evidence"]["interleavings"] == 176
+    assert rulings["faults"]["evidence"]["schedules"] == 5
+
+
+def test_one_kind_is_printed_in_a_line() -> None:
+    """Given one kind that is asked for, then only that is run, and a line says what was done."""
+    finished = CliRunner().invoke(stress, ["--only", "inputs", "--inputs", "10"])
+    assert finished.exit_code == 0
+    assert finished.output.startswith("inputs       holds     10 inputs, ")
+    assert len(finished.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("outcome", "code"), [(Outcome.HOLDS, 0), (Outcome.VIOLATED, 1), (Outcome.ERRORED, 2)])
+def test_the_worst_ruling_is_the_exit_code(outcome: Outcome, code: int) -> None:
+    """Given rulings, then a violation ends with 1, and what could not be told with 2."""
+    assert StressReport(1, {"guard": Ruling(outcome, ""), "faults": Ruling(Outcome.HOLDS, "")}).exit_code == code
+
+
+def test_what_is_found_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: given faults and inputs that find something, then both are violated, and the findings are printed."""
+    monkeypatch.setattr(stress_command, "run_fault", lambda _number, _reached: ["RAM is wrong"])
+    monkeypatch.setattr(stress_command, "run_damaged", lambda _count, _seed, _tally, found: found("another verdict", b"\x01"))
+    finished = CliRunner().invoke(stress, ["--only", "faults", "--only", "inputs", "--faults", "1"])
+    assert finished.exit_code == 1
+    assert finished.output.splitlines() == [
+        "faults       violated  fault 1: RAM is wrong",
+        "    fault 1: RAM is wrong",
+        "inputs       violated  another verdict: 01",
+        "    another verdict: 01",
+    ]
+
+
+def test_interleavings_are_counted_and_violations_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: given another number of interleavings than stated, that is an error; given a violation, its rule and moves are named."""
+    assert sum(scene.interleavings for scene in SCENES) == 4500
+    monkeypatch.setattr(stress_command, "run_all", lambda *_arguments: 1)
+    assert stress_preemptions(2).outcome is Outcome.ERRORED
+    assert stress_preemptions(1).outcome is Outcome.HOLDS
+
+    def fail(*_arguments: object) -> int:
+        raise Violation("barrier.park", "too early", ["a move"])
+
+    monkeypatch.setattr(stress_command, "run_all", fail)
+    ruling = stress_preemptions(2)
+    assert (ruling.outcome, ruling.evidence) == (Outcome.VIOLATED, {"schedule": ["a move"]})
+    assert "barrier.park: too early" in ruling.why
