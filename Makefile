@@ -6,7 +6,7 @@ PACKAGES := spec model impl conformance
 FILES := $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*' | LC_ALL=C sort)
 
 .DELETE_ON_ERROR:
-.PHONY: help check test install lint types layers spelling dead-code unit format lock clean FORCE
+.PHONY: help check test install lint types layers spelling dead-code unit format proved lock clean FORCE
 
 help: ## Say what there is.
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ unit: install ## Run the tests.
 format: install ## Write the format, and mend what the linter can mend.
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
+
+proved: install ## Prove everything, with known mistakes, mutants and proofs, and write docs/proved.md; some minutes.
+	rm -rf build/proof
+	$(BIN)/colofd prove --controls --mutants --export build/proof --proofs --json > docs/proved.json
+	$(BIN)/python -m colofd.conformance.proved_page docs/proved.json > docs/proved.md
 
 lock: install ## Write requirements.lock again from pyproject.toml.
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links \

@@ -1,7 +1,7 @@
 """Many calls of one function, by as many processes as there are processors."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
@@ -10,14 +10,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_processes(function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+def in_processes(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """Yield the result for each task, in their order; BrokenProcessPool if a process dies, and whatever the function raises.
 
     Processes begin anew and share nothing, so the function stands in a module, and tasks are told apart by what they hold:
     rules and cells, which are told apart by identity, are not to be sent.
-    One task, or one processor, needs no process of its own.
+    The first ones begin before the last task is made. With one processor, this process does it all.
     """
-    count = min(len(os.sched_getaffinity(0)), len(tasks))
+    count = len(os.sched_getaffinity(0))
     if count < 2:
         yield from map(function, tasks)
         return

@@ -31,11 +31,19 @@ class SolverFailed(Exception):  # noqa: N818  # says what is the case
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver; `ask` can be sent to another process."""
+    """A solver; `begin`, which can be sent to another process, begins a sequence of questions.
+
+    Within a sequence a question may be answered faster, because names are known from those before it.
+    The answer to a question depends on nothing but the sequence up to it.
+    """
 
     name: SolverName
     version: str
-    ask: Ask
+    begin: Callable[[], Ask]
+
+    def ask(self, text: str) -> Answer:
+        """Return the answer to a single question."""
+        return self.begin()(text)
 
 
 def solver(name: SolverName) -> Solver:
@@ -49,33 +57,42 @@ def solver(name: SolverName) -> Solver:
 def _z3() -> Solver:
     import z3  # noqa: PLC0415  # loaded when it is asked for
 
-    return Solver(SolverName.Z3, z3.get_version_string(), ask_z3)
+    return Solver(SolverName.Z3, z3.get_version_string(), z3_questions)
 
 
 def _cvc5() -> Solver:
     import cvc5  # noqa: PLC0415  # loaded when it is asked for
 
-    return Solver(SolverName.CVC5, cvc5.__version__, ask_cvc5)
+    return Solver(SolverName.CVC5, cvc5.__version__, cvc5_questions)
 
 
-def ask_z3(text: str) -> Answer:
-    """Return what Z3 says; SolverFailed if it does not understand the text."""
+def z3_questions() -> Ask:
+    """Return what asks Z3; it raises SolverFailed if it does not understand the text."""
     import z3  # noqa: PLC0415  # loaded when it is asked for
 
-    # A context of its own: names are declared anew in each text, and the count of resources starts at nothing.
-    question = z3.Solver(ctx=z3.Context())
-    question.set("rlimit", RESOURCES)
-    try:
-        question.from_string(text)
-    except z3.Z3Exception as error:
-        raise SolverFailed(f"z3 does not understand the text: {error}") from error
-    return Answer(str(question.check()))
+    # A context takes longer to make than most questions take.
+    context = z3.Context()
+
+    def ask(text: str) -> Answer:
+        question = z3.Solver(ctx=context)
+        question.set("rlimit", RESOURCES)
+        try:
+            question.from_string(text)
+        except z3.Z3Exception as error:
+            raise SolverFailed(f"z3 does not understand the text: {error}") from error
+        return Answer(str(question.check()))
+
+    return ask
 
 
-def ask_cvc5(text: str) -> Answer:
-    """Return what cvc5 says; SolverFailed if it does not understand the text."""
-    answer, _ = _asked_cvc5(text, {})
-    return answer
+def cvc5_questions() -> Ask:
+    """Return what asks cvc5; it raises SolverFailed if it does not understand the text."""
+
+    def ask(text: str) -> Answer:
+        answer, _ = _asked_cvc5(text, {})
+        return answer
+
+    return ask
 
 
 def cvc5_proof(text: str) -> str | None:

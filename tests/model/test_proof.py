@@ -1,26 +1,21 @@
 """The proof of the specification, and that a solver's silence or dissent is a failure."""
 
 import hashlib
-import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from colofd.conformance import prove_command
-from colofd.conformance.prove_command import prove
 from colofd.model import solver as solver_module
 from colofd.model.proof import verdicts
-from colofd.model.proof_obligations import Answer, Kind, Obligation, obligations
+from colofd.model.proof_obligations import Answer, Kind, obligations
 from colofd.model.proof_touches import touches
 from colofd.model.smtlib import Writer
 from colofd.model.smtlib_export import export, file_name
 from colofd.model.solver import Solver, SolverFailed, SolverName, solver
 from colofd.spec.language import Actor, Expr, RuleBook, Spec, where
-from colofd.spec.protocol import SPEC, spec_sha256
+from colofd.spec.protocol import SPEC
 from colofd.spec.state import Page, Phase, Value, World
 
 SOLVERS = tuple(SolverName)
