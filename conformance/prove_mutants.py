@@ -75,14 +75,3 @@ def mutants_json(results: Sequence[MutantResult]) -> dict[str, Any]:
         "survived": counts[Outcome.SURVIVED],
         "not_noticed": [f"{each.rule}: {each.change}" for each in results if each.outcome in (Outcome.BY_COUNT, Outcome.SURVIVED)],
     }
-
-
-def mutants_markdown(results: Sequence[MutantResult]) -> str:
-    """Return a table of the counts for each rule, and the equivalent mutants by name."""
-    rules = dict.fromkeys(result.rule for result in results)
-    counts = Counter((result.rule, result.outcome) for result in results)
-    outcomes = list(Outcome)
-    lines = [f"| rule | {' | '.join(outcomes)} |", f"| --- |{' ---: |' * len(outcomes)}"]
-    lines += [f"| `{rule}` | {' | '.join(str(counts[rule, outcome] or '') for outcome in outcomes)} |" for rule in rules]
-    totals = Counter(result.outcome for result in results)
-    return "\n".join([*lines, f"| all {len(results)} | {' | '.join(str(totals[outcome]) for outcome in outcomes)} |"])

@@ -1,10 +1,13 @@
 """Mutants of the specification: none survives, and whatever protects nothing is noticed."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
-from colofd.conformance.prove_mutants import CLAIMS, count_of_mutants, mutant_results, mutants_json, mutants_markdown
+from colofd.conformance.mutants_page import page
+from colofd.conformance.prove_mutants import CLAIMS, count_of_mutants, mutant_results, mutants_json
 from colofd.model.solver import SolverName, solver
 from colofd.model.spec_mutants import Mutant, mutants
 from colofd.model.spec_mutants_proof import Claims, Jury, Outcome
@@ -96,9 +99,19 @@ def test_a_guard_that_protects_nothing_survives() -> None:
 
 
 def test_a_survivor_is_named() -> None:
-    """Control: given a result with a survivor, then the report counts and names it, and so does the table."""
+    """Control: given a result with a survivor, then the report counts and names it, and so does the page."""
     (result,) = mutant_results([SolverName.Z3], step=count_of_mutants())
     survivor = dataclasses.replace(result, outcome=Outcome.SURVIVED)
     report = mutants_json([survivor])
     assert (report["total"], report["survived"], report["not_noticed"]) == (1, 1, [f"{survivor.rule}: {survivor.change}"])
-    assert mutants_markdown([survivor]).endswith("| all 1 | 0 | 0 | 0 | 0 | 1 |")
+    assert "| all 1 | 0 | 0 | 0 | 0 | 1 |" in page([survivor], ["z3 4"], "2026-01-01").splitlines()
+
+
+def test_the_page_is_of_these_mutants() -> None:
+    """Given the page in the docs, then it counts as many mutants as there are, and none of them survives.
+
+    Where it does not: `python -m colofd.conformance.mutants_page > docs/mutation-of-the-spec.md`.
+    """
+    text = (Path(__file__).parents[2] / "docs" / "mutation-of-the-spec.md").read_text()
+    (total,) = re.findall(r"^\| all (\d+) \| (\d+) \| (\d+) \| 0 \| (\d+) \| 0 \|$", text, re.MULTILINE)
+    assert int(total[0]) == len(ALL) == sum(map(int, total[1:]))

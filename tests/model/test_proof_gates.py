@@ -7,7 +7,7 @@ import pytest
 from colofd.model.proof import verdicts
 from colofd.model.proof_gates import CLAUSES, GHOSTS, GUARDS, PAGES, SORTS, TEXTS, gates, need_obligations, premises
 from colofd.model.solver import SolverName, solver
-from colofd.spec.language import Actor, ClauseBook, Expr, Index, Map, RuleBook, Spec, State, every
+from colofd.spec.language import Actor, ClauseBook, Expr, Index, Map, Rule, RuleBook, Spec, State, every
 from colofd.spec.language.prose import prose
 from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.receive_orders import RECEIVE_ORDERS
@@ -95,10 +95,14 @@ def test_sorts_that_lead_back_are_found() -> None:
     assert gates(spec, spec, {})[SORTS] == ("cycle of sorts One -> Other -> One",)
 
 
-@pytest.mark.parametrize("part", ["id", "doc", "source"])
-def test_a_text_without_a_name_is_found(part: str) -> None:
+_RULE = SPEC.rules[0]
+
+
+@pytest.mark.parametrize(
+    "rule", [dataclasses.replace(_RULE, id=" "), dataclasses.replace(_RULE, doc=""), dataclasses.replace(_RULE, source="")]
+)
+def test_a_text_without_a_name_is_found(rule: Rule) -> None:
     """Control: given a rule without id, text or source, then its place is named."""
-    rule = dataclasses.replace(SPEC.rules[0], **{part: " "})
     spec = dataclasses.replace(SPEC, rules=(rule,))
     (fault,) = gates(spec, spec, {})[TEXTS]
     assert rule.location in fault

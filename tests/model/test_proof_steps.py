@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from colofd.spec.steps import steps, steps_of_both
 SOLVERS = tuple(SolverName)
 
 
-def not_proved(spec: Spec, book: StepBook[World], name: SolverName = SolverName.Z3) -> set[str]:
+def not_proved(spec: Spec, book: StepBook[Any], name: SolverName = SolverName.Z3) -> set[str]:
     owed = step_obligations(spec, book)
     return {each.obligation.name for each in verdicts(spec, owed, [solver(name)]) if not each.is_proved}
 
@@ -143,7 +144,8 @@ def test_a_wrong_text_is_refused() -> None:
         @book.claim("wrong", source="test")
         def wrong(now: World, then: World) -> Expr[bool]:
             """A misspelt cell."""
-            return now.colo | then.cash
+            later: Expr[bool] = then.cash
+            return now.colo | later
 
 
 def test_later_cells_have_a_mark() -> None:
