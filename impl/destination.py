@@ -112,6 +112,7 @@ class Destination:
     def listen(self, address: str) -> str:
         """Listen on unix:PATH or tcp:HOST:PORT for all channels, in the background. Return the address, with the real port.
 
+        Only the owner may use the path; without a HOST, only this machine can connect.
         Raises ValueError for another kind of address, OSError if it cannot be had, Rejected (CLOSED) if the destination has ended.
         """
         return self._session.begin().listen(address)

@@ -26,7 +26,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a peer may make the receiver hold, in bytes (machine and capabilities: of a text)."""
+    """How much a peer may make the receiver hold, in bytes.
+
+    RAM is what the embedder says, and no more; the name of a block is at most 255 bytes, and one of the embedder's; a packet carries
+    512 KiB of pages and, compressed, at most twice as many bytes.
+    """
 
     device_state: int = 256 * MEBIBYTE
     """The device sections at the end of precopy, or of a checkpoint."""
@@ -34,6 +38,8 @@ class Limits:
     """The vmdescription."""
     machine: int = 1024
     """The name of the machine type."""
+    sections: int = 256
+    """How many START sections a migration may have; one of RAM is all that a source sends."""
 
 
 @dataclass(frozen=True)

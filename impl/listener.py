@@ -1,12 +1,19 @@
 """A listening socket that a thread waits on and another one closes."""
 
+import os
 import selectors
 import socket
 from pathlib import Path
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+OWNER_ONLY: Final = 0o600
 
 
 class Listener:
     """Listens on unix:PATH or tcp:HOST:PORT. Raises ValueError for another kind of address, OSError if it cannot be had.
+
+    The path is for its owner only; without a host, only this machine can connect: a stream is trusted with the guest's RAM.
 
     Attributes:
         address: with the real port.
@@ -21,8 +28,8 @@ class Listener:
             self.address = address
         elif kind == "tcp":
             host, _, port = place.rpartition(":")
-            self._socket = socket.create_server((host, int(port)))
-            self.address = f"tcp:{host}:{self._socket.getsockname()[1]}"
+            self._socket = socket.create_server((host or LOOPBACK, int(port)))
+            self.address = f"tcp:{host or LOOPBACK}:{self._socket.getsockname()[1]}"
         else:
             raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
         self._socket.listen(backlog)
@@ -57,6 +64,8 @@ class Listener:
 def _bound(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
+        # Of the socket itself, before it has a path: so there is no moment in which others may connect (net/unix/af_unix.c:unix_bind).
+        os.fchmod(listener.fileno(), OWNER_ONLY)
         listener.bind(path)
     except OSError:
         listener.close()

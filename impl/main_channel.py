@@ -65,6 +65,8 @@ class MainChannel:
     def _start_ram(self) -> None:
         at = self._stream.offset
         number = self._stream.be32()
+        if len(self._ram_ids) >= self._reception.options.limits.sections:
+            raise self._stream.rejected(Reason.SECTION_ID, at, "another START", f"at most {self._reception.options.limits.sections}")
         if number in self._ram_ids:
             raise self._stream.rejected(Reason.SECTION_ID, at, f"section {number} again", "a START with an id of its own")
         name_at = self._stream.offset
