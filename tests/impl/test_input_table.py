@@ -1,6 +1,7 @@
 """Every kind of bad input, put to the slow decoder and to the receiver: both give the verdict of the table."""
 
 import socket
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,7 +14,7 @@ from colofd.impl import Block, Destination
 from colofd.model.receiver import receive
 from colofd.spec.constants import Compression
 from colofd.spec.reasons import Reason, Rejected
-from tests.impl.input_table import CHECKED, UNCHECKED, Whole
+from tests.impl.input_table import CHECKED, UNCHECKED, Row, Whole
 from tests.impl.source import SECONDS, receive_threads
 
 ROWS: Final = (*CHECKED, *UNCHECKED)
@@ -74,3 +75,18 @@ def test_a_migration_has_the_verdict_of_the_table(whole: Whole) -> None:
     assert verdict_of_receiver(whole) == (whole.expected, whole.channel)
     assert verdict_of_model(whole)[0] == (None if whole.is_recording else whole.expected)
     assert not receive_threads()
+
+
+def printed(rows: tuple[Row, ...]) -> str:
+    """Return rows as they stand in the documents."""
+    lines = ["| input | QEMU | here |", "| --- | --- | --- |"]
+    for row in rows:
+        reasons = sorted({str(each.expected or "accepted") for each in (*row.cases, *row.wholes)})
+        lines.append(f"| {row.input} | {row.in_qemu} | {', '.join(reasons) or row.elsewhere} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("rows", [CHECKED, UNCHECKED], ids=["checked", "unchecked"])
+def test_the_table_is_published(rows: tuple[Row, ...]) -> None:
+    """Given the table, then it stands in the documents as it is here."""
+    assert printed(rows) in (Path(__file__).parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
