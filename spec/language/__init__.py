@@ -6,7 +6,7 @@ value, so that `if`, `and`, `or`, `not` and chained comparisons cannot be misrea
 is imported, with the rule's id and the line.
 """
 
-from colofd.spec.language.canonical import canonical, sha256
+from colofd.spec.language.canonical import canonical, canonical_claim, sha256
 from colofd.spec.language.cells import Map, Relation, Scalar, State, Update
 from colofd.spec.language.expressions import (
     And,
@@ -75,6 +75,7 @@ __all__ = [
     "Wait",
     "Where",
     "canonical",
+    "canonical_claim",
     "every",
     "sha256",
     "some",

@@ -1,10 +1,11 @@
 """A spec as plain nested lists: what its SHA-256 is taken of. Prose and names of variables do not matter."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from colofd.spec.language.cells import Cell, Update
 from colofd.spec.language.expressions import (
@@ -44,6 +45,28 @@ def canonical(spec: Spec) -> Json:
     }
 
 
+_PROSE: Final = frozenset({"doc", "source", "because", "location"})
+
+
+def canonical_claim(claim: object) -> Json:
+    """Return what a claim means: a dataclass of expressions, rules (by their ids) and other claims. A free variable is its name."""
+    match claim:
+        case Rule():
+            return claim.id
+        case Expr():
+            return _expression(claim, {})
+        case Mapping():
+            return [[canonical_claim(key), canonical_claim(value)] for key, value in claim.items()]
+        case tuple():
+            return [canonical_claim(part) for part in claim]
+        case str():
+            return claim
+    if not dataclasses.is_dataclass(claim):
+        raise AssertionError(claim)
+    fields = {each.name: getattr(claim, each.name) for each in dataclasses.fields(claim)}
+    return {name: canonical_claim(value) for name, value in fields.items() if name not in _PROSE}
+
+
 def _sort(sort: Sort) -> Json:
     return [sort.__name__, *(member.name for member in sort)] if issubclass(sort, Enum) else sort_name(sort)
 
@@ -74,7 +97,7 @@ def _expression(expression: Expr[Any], numbers: Numbers) -> Json:
         case Constant(name=name, sort=sort):
             return ["constant", sort_name(sort), name]
         case Parameter():
-            return ["variable", numbers[expression]]
+            return ["variable", numbers.get(expression, expression.name)]
         case Read(cell=cell, key=key):
             return ["read", cell.name, *(_expression(part, numbers) for part in key)]
         case Equal(left=left, right=right) | And(left=left, right=right) | Or(left=left, right=right):

@@ -1,5 +1,7 @@
 """What the specification consists of, and the hash that names it."""
 
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +13,25 @@ import pytest
 from colofd.model.proof_sorts import cycle, sort_edges
 from colofd.spec.constants import Step
 from colofd.spec.invariants import clauses, initial_states
-from colofd.spec.language import Actor, ClauseBook, Expr, Index, Map, RuleBook, Scalar, Spec, State, canonical, every, sha256
+from colofd.spec.language import (
+    Actor,
+    ClauseBook,
+    Expr,
+    Index,
+    Map,
+    RuleBook,
+    Scalar,
+    Spec,
+    State,
+    canonical,
+    canonical_claim,
+    every,
+    sha256,
+)
+from colofd.spec.progress import both_sides, receiver, waits
 from colofd.spec.protocol import BOTH_SIDES, SPEC, spec_sha256
 from colofd.spec.state import Channel, Page, World
+from colofd.spec.steps import steps, steps_of_both
 
 
 def test_the_number_of_rules_and_clauses_is_known() -> None:
@@ -151,3 +169,20 @@ def test_a_function_from_channels_to_pages_closes_a_cycle() -> None:
     """Control: given a cell from channels to pages, then the graph of sorts has a cycle and it is named."""
     (initial,) = initial_states
     assert cycle(Spec(_WithCarrier, initial, SPEC.rules, tuple(clauses))) == ("Channel", "Page", "Channel")
+
+
+def test_what_is_claimed_of_progress_counts_and_its_prose_does_not() -> None:
+    """Given a measure, when its goal or its prose is changed, then what the hash is taken of changes with the goal only."""
+    measure = receiver.progress.measures[0]
+    other = dataclasses.replace(measure, goal=~measure.goal)
+    told = dataclasses.replace(measure, doc="Something else.", source="elsewhere", location="nowhere")
+    assert canonical_claim(measure) == canonical_claim(told)
+    assert canonical_claim(measure) != canonical_claim(other)
+
+
+def test_every_claim_counts() -> None:
+    """Given the claims of steps, abilities, measures, chains and waits, then no two of them are the same to the hash."""
+    books = (receiver.progress, both_sides.progress, waits.waits)
+    claims: list[object] = [claim for book in (steps, steps_of_both) for claim in (*book.claims, *book.abilities)]
+    claims += [claim for book in books for claim in (*book.measures, *book.chains, *book.waits)]
+    assert len({json.dumps(canonical_claim(claim)) for claim in claims}) == len(claims) > 50
