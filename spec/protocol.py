@@ -1,4 +1,4 @@
-"""The specification as a whole: the receive path, the layer with both sides, what is claimed of steps and of progress, the wire; and its hash."""
+"""The specification as a whole: receive path, both sides, what is claimed of steps and of progress, the wire; and its hash."""
 
 from colofd.spec import wire
 from colofd.spec.both_sides import BOTH_SIDES
