@@ -81,7 +81,8 @@ def printed(rows: tuple[Row, ...]) -> str:
     """Return rows as they stand in the documents."""
     lines = ["| input | QEMU | here |", "| --- | --- | --- |"]
     for row in rows:
-        reasons = sorted({str(each.expected or "accepted") for each in (*row.cases, *row.wholes)})
+        verdicts = [*(case.expected for case in row.cases), *(whole.expected for whole in row.wholes)]
+        reasons = sorted({str(verdict or "accepted") for verdict in verdicts})
         lines.append(f"| {row.input} | {row.in_qemu} | {', '.join(reasons) or row.elsewhere} |")
     return "\n".join(lines)
 
