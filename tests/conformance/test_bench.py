@@ -100,7 +100,7 @@ def test_wrong_ram_is_no_number(workshop: Workshop, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(plan, "landed", plan.landed + 1)
     for who in ("reference", "ours"):
         with pytest.raises(BenchError, match="RAM is not what was sent"):
-            bench.run(who, Setup())  # type: ignore[arg-type]  # mypy widens the literal of a loop
+            bench.run(who, Setup())
 
 
 @pytest.mark.parametrize("compression", [Compression.ZLIB, Compression.ZSTD])
