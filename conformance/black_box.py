@@ -12,18 +12,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from colofd.conformance import stream
-from colofd.conformance.peer import Peer, UnexpectedReply, page_content
+from colofd.conformance.peer import UnexpectedReply, page_content
+from colofd.conformance.primary import Primary
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
-from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step, pages_per_packet
+from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step, pages_per_packet
 
 ISOLATION: Final = "isolation.guest"
 PROGRESS: Final = "progress"
 
 _POLL_SECONDS: Final = 0.005
-_NO_DEVICES: Final = bytes([SectionType.EOF])
-"""A device state without any device: what a machine of the type `none` needs."""
 
 
 class NotObservable(Exception):  # noqa: N818  # says what is the case
@@ -55,33 +53,6 @@ class BlackBox(Protocol):
         """End it by all means."""
 
 
-class _DistantPeer(Peer):
-    """A primary whose channels are connected to another process; the devices that it sends are none."""
-
-    def __init__(self, options: Options, connect: Callable[[], socket.socket], seconds: float) -> None:
-        super().__init__(options)
-        for name in [MAIN_CHANNEL, *self.channels]:
-            self.ends[name] = connect()
-            self.ends[name].settimeout(seconds)
-        self.put(MAIN_CHANNEL, stream.stream_header("none") + (stream.open_return_path() if options.colo else b""))
-        for number, name in enumerate(self.channels):
-            self.put(name, stream.hello(number))
-
-    def put_precopy_end(self) -> None:
-        """End precopy: the last section of RAM, no devices, and their description."""
-        ending = stream.ram_close() + stream.ram_continue(SectionType.END) + stream.ram_close()
-        self.put(MAIN_CHANNEL, ending + stream.no_devices(self.options.page_size))
-
-    def put_pages_end(self) -> None:
-        """End the pages of a checkpoint, and announce a device state; it is not sent."""
-        message = stream.be32(ColoMessage.VMSTATE_SIZE) + stream.be64(len(_NO_DEVICES))
-        self.put(MAIN_CHANNEL, stream.ram_close() + bytes([SectionType.EOF]) + message)
-
-    def put_device_state(self) -> None:
-        """Send the device state: with its last byte the checkpoint is complete."""
-        self.put(MAIN_CHANNEL, _NO_DEVICES)
-
-
 class BlackBoxRun:
     """One schedule of a receiver that shows its guest RAM: has the moves of `Lockstep`, as far as they can be made from outside."""
 
@@ -99,7 +70,7 @@ class BlackBoxRun:
         self._seconds = seconds
         self._committed: bytes | None = None
         self._is_cut = False
-        self.peer = _DistantPeer(options, receiver.connect, seconds)
+        self.peer = Primary(options, receiver.connect, seconds)
         self.peer.begin_ram()
         self.end_round()
 
@@ -160,8 +131,7 @@ class BlackBoxRun:
             self.end_round()
         self.peer.put_precopy_end()
         if self.options.colo:
-            self._expect(self.peer.expect_return_path_replies)
-            self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_READY))
+            self._expect(self.peer.expect_colo)
             self._wait_until(self._receiver.is_in_colo, "enter COLO")
         else:
             self._wait_until(self._receiver.is_completed, "complete")

@@ -63,7 +63,7 @@ class Capture:
 
     name: str
     qemu: str
-    """Version of the QEMU that sent it, as "11.1.3"."""
+    """Version of the QEMU that sent it, as "11.1.3"; no stream says it, so it may be unknown."""
     machine: str
     channels: int
     """Number of multifd channels; the main channel comes on top."""
@@ -133,7 +133,7 @@ class _Meta(msgspec.Struct, frozen=True):
     page_size: int
     parameters: _Parameters
     ram_bytes: int
-    version: _Version
+    version: _Version | None = None
     checkpoints: tuple[_Checkpoint, ...] = ()
     ram_sha256: str | None = None
 
@@ -167,10 +167,9 @@ def load(folder: Path) -> Capture:
     replies = files.get((MAIN_CHANNEL, TO_SOURCE), b"")
     _check_channels(folder, meta.parameters.channels, streams)
     _check_events(folder, events, files)
-    number = meta.version.qemu
     return Capture(
         name=folder.name,
-        qemu=f"{number.major}.{number.minor}.{number.micro}",
+        qemu=_number(meta.version),
         machine=meta.parameters.machine,
         channels=meta.parameters.channels,
         compression=meta.parameters.compression,
@@ -185,6 +184,10 @@ def load(folder: Path) -> Capture:
         checkpoints=tuple(_checkpoint(index, recorded, streams) for index, recorded in enumerate(meta.checkpoints)),
         final_sha256=meta.ram_sha256,
     )
+
+
+def _number(version: _Version | None) -> str:
+    return "unknown" if version is None else f"{version.qemu.major}.{version.qemu.minor}.{version.qemu.micro}"
 
 
 def _capabilities(parameters: _Parameters) -> frozenset[str]:

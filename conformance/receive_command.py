@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import click
 import numpy as np
 
 from colofd.conformance.incoming import Incoming, NobodyCame, Source
+from colofd.conformance.recorder import Described, Recorder
 from colofd.impl import Block, Commit, Deadlines, Destination
 from colofd.model.decode import Context
-from colofd.spec.constants import Compression, Step
+from colofd.spec.constants import TARGET_PAGE_SIZE, Compression, Step
 from colofd.spec.reasons import Rejected
 
 _SHOWN_EVERY: Final = 0.2
@@ -36,8 +38,9 @@ class Checkpoint:
 class _Watch:
     """Hooks of a destination: notes what is committed. They run on its threads."""
 
-    def __init__(self, blocks: Sequence[Block], with_digests: bool) -> None:
+    def __init__(self, blocks: Sequence[Block], with_digests: bool, recorder: Recorder | None) -> None:
         self.checkpoints: list[Checkpoint] = []
+        self._recorder = recorder
         self._blocks = blocks
         self._with_digests = with_digests
         self._destination: Destination | None = None
@@ -55,6 +58,8 @@ class _Watch:
     def commit(self, commit: Commit) -> None:
         milliseconds = (time.perf_counter() - self._flush_began) * 1000 if commit.index else 0.0
         digests = {name: hashlib.sha256(ram.data).hexdigest() for name, ram in commit.blocks.items()} if self._with_digests else {}
+        if self._recorder is not None:
+            self._recorder.note_commit(hashlib.sha256(commit.blocks[_largest(self._blocks).name].data).hexdigest())
         self.checkpoints.append(Checkpoint(commit.index, self._dirty, round(milliseconds, 3), len(commit.device_state), digests))
 
 
@@ -68,6 +73,7 @@ class Wanted:
     checkpoints: int | None
     with_digests: bool
     patience: float
+    record: Path | None
 
 
 @click.command()
@@ -77,10 +83,19 @@ class Wanted:
 @click.option("--compression", type=click.Choice([each.value for each in Compression]), default="none", show_default=True)
 @click.option("--checkpoints", type=click.IntRange(0), help="With --colo: take over after this many checkpoints.")
 @click.option("--digests", is_flag=True, help="Print the SHA-256 of each RAM block at each commit.")
+@click.option("--record", metavar="DIR", type=click.Path(path_type=Path), help="Write a capture that `colofd replay DIR` takes.")
 @click.option("--patience", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds to wait for a source.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def receive(
-    address: str, channels: int, colo: bool, compression: str, checkpoints: int | None, digests: bool, patience: float, as_json: bool
+    address: str,
+    channels: int,
+    colo: bool,
+    compression: str,
+    checkpoints: int | None,
+    digests: bool,
+    record: Path | None,
+    patience: float,
+    as_json: bool,
 ) -> None:
     """Receive a migration from a QEMU, or checkpoints from a COLO primary, into memory.
 
@@ -91,7 +106,7 @@ def receive(
 
     Example: colofd receive tcp:localhost:4444 --channels 2, then in the source's monitor: migrate tcp:localhost:4444
     """
-    wanted = Wanted(channels, colo, Compression(compression), checkpoints, digests, patience)
+    wanted = Wanted(channels, colo, Compression(compression), checkpoints, digests, patience, record)
     context = Context(channels=channels, compression=wanted.compression, colo=colo)
     try:
         with Incoming(address) as incoming:
@@ -111,7 +126,27 @@ def receive(
 def _receive(incoming: Incoming, source: Source, wanted: Wanted) -> dict[str, Any]:
     blocks = [Block(name, length) for name, length in source.blocks]
     _require_memory(sum(block.length for block in blocks) * (2 if wanted.colo else 1))
-    watch = _Watch(blocks, wanted.with_digests)
+    if wanted.record is None:
+        return _receive_into(blocks, incoming, source, wanted, None)
+    recorder = Recorder(wanted.record)
+    try:
+        report = _receive_into(blocks, incoming, source, wanted, recorder)
+        largest = _largest(blocks)
+        described = Described(wanted.channels, wanted.compression, wanted.colo, TARGET_PAGE_SIZE, largest.name, largest.length)
+        final = report["sha256"][largest.name] if report["phase"] == "completed" else None
+        recorder.save(described, final)
+    finally:
+        recorder.discard()
+    return report | {"recorded": str(wanted.record)}
+
+
+def _largest(blocks: Sequence[Block]) -> Block:
+    return max(blocks, key=lambda block: block.length)
+
+
+def _receive_into(blocks: Sequence[Block], incoming: Incoming, source: Source, wanted: Wanted, recorder: Recorder | None) -> dict[str, Any]:
+    watch = _Watch(blocks, wanted.with_digests, recorder)
+    through = recorder.through if recorder is not None else lambda channel: channel
     begin = time.monotonic()
     with Destination(
         blocks,
@@ -124,14 +159,14 @@ def _receive(incoming: Incoming, source: Source, wanted: Wanted) -> dict[str, An
     ) as destination:
         watch.attach(destination)
         for each in source.sockets:
-            destination.attach(each)
+            destination.attach(through(each))
         for _ in range(wanted.channels + 1 - len(source.sockets)):
-            destination.attach(incoming.accept(wanted.patience))
+            destination.attach(through(incoming.accept(wanted.patience)))
         error = _follow(destination, watch, wanted, begin)
         report = _report(destination, watch, time.monotonic() - begin)
         if error is not None:
             report |= {"error": str(error), "reason": error.reason.value}
-        if wanted.with_digests:
+        if wanted.with_digests or recorder is not None:
             report["sha256"] = {block.name: hashlib.sha256(destination.guest(block.name).data).hexdigest() for block in blocks}
         return report
 
@@ -196,6 +231,8 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
         )
     if "error" in report:
         yield f"ended by: {report['error']}"
+    if "recorded" in report:
+        yield f"recorded: colofd replay {report['recorded']}"
     yield report["phase"] + (f", {_hex(report['sha256'])}" if "sha256" in report else "")
 
 
