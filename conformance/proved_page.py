@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from colofd.model.proof_obligations import Kind
 from colofd.model.solver import RESOURCES
-from colofd.spec.language import Clause, Measure
+from colofd.spec.language import Chain, Clause, Measure, StepClaim
 from colofd.spec.progress.both_sides import progress as progress_of_both
 from colofd.spec.progress.receiver import progress as progress_of_receiver
 from colofd.spec.protocol import BOTH_SIDES
+from colofd.spec.steps import steps, steps_of_both
 
 Report = dict[str, Any]
 
@@ -41,14 +42,15 @@ def page(report: Report) -> str:
         "",
         f"Written by `make proved` on {report['date']}, for the specification `{report['spec_sha256']}`, with {solvers}.",
         "",
-        f"{verdict} They say what they say for any number of pages, channels, packets and checkpoints, and any page contents. Every one is",
-        "asked of every solver, as the same SMT-LIB text, in a decidable fragment. A solver is stopped by its own count of resources",
+        f"{verdict} They speak of any number of pages, channels, packets and checkpoints, and of any page contents.",
+        "Each is asked of every solver, as the same SMT-LIB text, in a decidable fragment. A solver is stopped by its own count of resources",
         f"({RESOURCES:,}), not by a clock; if one does not know, or two disagree, that is a failure. What is proved is the",
         "specification, and of the built-in receiver only its decisions; see [what is claimed](claims.md).",
         "",
         *_obligations(report),
         *_texts("The clauses", "In every state that can be reached:", BOTH_SIDES.clauses),
-        *_texts("What is reached at last", "From where a measure speaks of, if steps that help are taken:", _measures()),
+        *_texts("What no step does", "From any state that can be reached, no rule takes a step that does otherwise:", _no_step()),
+        *_texts("What is reached at last", "Measures, and chains of them, which go on if steps that help are taken at last:", _at_last()),
         *_assumptions(report),
         *_gates(report),
         *_controls(report),
@@ -72,13 +74,18 @@ def _obligations(report: Report) -> Iterator[str]:
         yield from (f"Not proved: {each['name']}.", "")
 
 
-def _texts(title: str, introduction: str, texts: Iterable[Clause | Measure]) -> Iterator[str]:
+def _texts(title: str, introduction: str, texts: Iterable[Clause | Measure | Chain | StepClaim]) -> Iterator[str]:
     rows = [[f"`{each.id}`", " ".join(each.doc.split())] for each in texts]
     yield from (f"## {title}", "", introduction, "", *_table(["id", "in words"], rows))
 
 
-def _measures() -> list[Measure]:
-    return [*progress_of_receiver.measures, *progress_of_both.measures]
+def _no_step() -> list[StepClaim]:
+    return [*steps.claims, *steps_of_both.claims]
+
+
+def _at_last() -> list[Measure | Chain]:
+    books = (progress_of_receiver, progress_of_both)
+    return [*(each for book in books for each in book.measures), *(each for book in books for each in book.chains)]
 
 
 def _assumptions(report: Report) -> Iterator[str]:
@@ -113,7 +120,7 @@ def _mutants(report: Report) -> Iterator[str]:
     if mutants is None:
         yield from ("Not asked about.", "")
         return
-    yield "Every conjunct of a guard dropped, every update dropped, every set of an enumeration weakened or narrowed, one at a time:"
+    yield "Every conjunct of a guard dropped, every update dropped, every set of an enumeration made larger or smaller, one at a time:"
     yield ""
     shown = ("total", "by_proof", "by_progress", "by_count", "equivalent", "survived")
     yield from _table([each.replace("_", " ") for each in shown], [[str(mutants[each]) for each in shown]])

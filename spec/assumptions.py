@@ -17,6 +17,21 @@ class Assumption:
     needed_by: tuple[str, ...]
 
 
+_EVERY_STEP: Final = (
+    "initiation",
+    "consecution",
+    "isolation",
+    "ownership",
+    "commit",
+    "progress",
+    "vacuity",
+    "step",
+    "ability",
+    "need",
+    "equivalence",
+)
+_EVERYTHING: Final = (*_EVERY_STEP, "decision")
+
 ASSUMPTIONS: Final = (
     Assumption(
         "sender.once",
@@ -50,7 +65,7 @@ ASSUMPTIONS: Final = (
         "steps.atomic",
         "A rule is one indivisible step, and memory is sequentially consistent between steps. "
         "Only a payload that is being read may be seen half done: `receive.read-part` and `main.read-part` leave anything in the page.",
-        ("initiation", "consecution", "isolation", "ownership", "commit", "equivalence", "progress"),
+        _EVERY_STEP,
     ),
     Assumption(
         "memory.fresh-is-zero",
@@ -72,7 +87,7 @@ ASSUMPTIONS: Final = (
         "scope",
         "There is no postcopy, blocks of RAM keep their sizes, and a round does not end after each section "
         "(multifd-flush-after-each-section, machine types up to 8.0).",
-        ("initiation", "consecution", "isolation", "ownership", "commit", "equivalence", "progress", "vacuity"),
+        _EVERY_STEP,
     ),
     Assumption("progress.finite", "Pages, channels and threads are finitely many, and so is what a packet carries.", ("progress",)),
     Assumption(
@@ -85,19 +100,19 @@ ASSUMPTIONS: Final = (
         "trust.trace",
         "The trees that are proved are what the texts in Python mean: the tracer of spec/language, which refuses a condition that "
         "it cannot see; and for the receiver's decisions, that numpy computes on arrays of bool and uint64 what is traced.",
-        ("initiation", "consecution", "isolation", "ownership", "commit", "equivalence", "progress", "vacuity", "decision"),
+        _EVERYTHING,
     ),
     Assumption(
         "trust.obligations",
         "What is asked is what is claimed: the rewriting of a clause to what it says after a step, the check that a layer adds guards and "
         "writes only its own cells, and the writer of the SMT-LIB text.",
-        ("initiation", "consecution", "isolation", "ownership", "commit", "equivalence", "progress", "vacuity", "decision"),
+        _EVERYTHING,
     ),
     Assumption(
         "trust.solvers",
         'Z3 and cvc5 are not wrong about the same text at the same time. cvc5\'s answers "unsat" can be exported with proofs, '
         "which a checker of its own reads (`--export DIR --proofs`).",
-        ("initiation", "consecution", "isolation", "ownership", "commit", "equivalence", "progress", "vacuity", "decision"),
+        _EVERYTHING,
     ),
 )
 """All of them, those of the world first and those of the tools last."""
