@@ -13,7 +13,7 @@ from colofd.model.proof_obligations import Answer, Kind, obligations
 from colofd.model.proof_touches import touches
 from colofd.model.smtlib import Writer
 from colofd.model.smtlib_export import export, file_name
-from colofd.model.solver import Solver, SolverFailed, SolverName, solver
+from colofd.model.solver import Solver, SolverFailed, SolverName, cvc5_proof, solver
 from colofd.spec.language import Actor, Expr, RuleBook, Spec, where
 from colofd.spec.protocol import SPEC
 from colofd.spec.state import Page, Phase, Value, World
@@ -156,3 +156,19 @@ def test_the_export_needs_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="is not empty"):
         export(SPEC, SOME, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_export_has_cvc5s_proofs(tmp_path: Path) -> None:
+    """Given obligations that say "unsat" and one that says "sat", when proofs are wanted, then each of the former has one without a gap."""
+    asked = [*SOME[:3], next(each for each in obligations(SPEC) if each.expected is Answer.SOME)]
+    said = export(SPEC, asked, tmp_path / "proof", with_proofs=True)
+    assert (said.obligations, said.unsat, said.proofs, said.gapless) == (4, 3, 3, 3)
+    proofs = [tmp_path / "proof" / file_name(each).replace(".smt2", ".cpc") for each in asked]
+    assert [path.exists() for path in proofs] == [True, True, True, False]
+    assert ":rule " in proofs[0].read_text()
+    assert (tmp_path / "proof" / "SHA256SUMS").read_text().count(".cpc\n") == 3
+
+
+def test_what_is_not_so_has_no_proof() -> None:
+    """Control: given a text whose answer is "sat", then cvc5 gives no proof."""
+    assert cvc5_proof("(set-logic UFDT)\n(declare-const a Bool)\n(assert a)\n(check-sat)\n") is None
