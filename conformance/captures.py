@@ -17,6 +17,9 @@ import msgspec
 from colofd.model.decode import Context
 from colofd.spec.constants import MAIN_CHANNEL, Compression, channel_name
 
+META: Final = "meta.json"
+"""The file that makes a folder a capture."""
+
 SHIPPED: Final = Path(__file__).parent / "captures"
 """The folder of the captures that come with colofd."""
 
@@ -146,7 +149,7 @@ def shipped() -> list[Path]:
 def find(name: str) -> Path:
     """Return the folder of a capture, which is a path or the name of a shipped one. Raise `CaptureError` if there is neither."""
     for folder in (Path(name), SHIPPED / name):
-        if (folder / "meta.json").is_file():
+        if (folder / META).is_file():
             return folder
     names = ", ".join(folder.name for folder in shipped())
     raise CaptureError(f"{name} is no capture: it has no meta.json. Give a folder with one, or a name of: {names}")
@@ -158,7 +161,7 @@ def load(folder: Path) -> Capture:
     Raises `CaptureError` if anything is missing, malformed, or not what was recorded.
     """
     try:
-        meta = msgspec.json.decode((folder / "meta.json").read_bytes(), type=_Meta)
+        meta = msgspec.json.decode((folder / META).read_bytes(), type=_Meta)
         events = msgspec.json.decode(_decompress(folder / "events.json.xz", LONGEST_EVENT_LIST), type=tuple[Event, ...])
     except (OSError, msgspec.MsgspecError) as error:
         raise CaptureError(f"{folder} cannot be read as a capture: {error}") from error

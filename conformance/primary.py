@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from colofd.conformance import stream
-from colofd.conformance.peer import Peer
+from colofd.conformance.peer import Peer, UnexpectedReply
 from colofd.conformance.subjects import Options
 from colofd.model.trace import Sent
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, pages_per_packet
@@ -66,6 +66,11 @@ class Primary(Peer):
     @property
     def _is_round_a_section(self) -> bool:
         return self.dialect.round_end is RoundEnd.SECTION
+
+    def put(self, channel: str, content: bytes) -> None:
+        """Put bytes on a channel. One that was closed carries nothing, and a destination that has gone does not hear."""
+        if self.ends[channel].fileno() >= 0:
+            super().put(channel, content)
 
     def begin_ram(self) -> None:
         """Send the list of blocks, and open the section that carries precopy."""
@@ -134,6 +139,17 @@ class Primary(Peer):
         """Wait until the secondary has entered COLO; UnexpectedReply if it says something else."""
         self.expect_return_path_replies()
         self.expect(ColoMessage.CHECKPOINT_READY)
+
+    def wait_for_close(self) -> None:
+        """Wait until the destination closes the main channel, for as long as it may take; UnexpectedReply if it says something."""
+        try:
+            said = self.ends[MAIN_CHANNEL].recv(1)
+        except ConnectionError:
+            return
+        except TimeoutError as late:
+            raise UnexpectedReply("the main channel stays open") from late
+        if said:
+            raise UnexpectedReply(f"expected the end of the main channel, got {said.hex()}")
 
     def _sync_all(self, silent: str = "") -> None:
         for name in self.channels:

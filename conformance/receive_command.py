@@ -73,7 +73,6 @@ class Wanted:
     checkpoints: int | None
     with_digests: bool
     patience: float
-    record: Path | None
 
 
 @click.command()
@@ -106,12 +105,13 @@ def receive(
 
     Example: colofd receive tcp:localhost:4444 --channels 2, then in the source's monitor: migrate tcp:localhost:4444
     """
-    wanted = Wanted(channels, colo, Compression(compression), checkpoints, digests, patience, record)
+    wanted = Wanted(channels, colo, Compression(compression), checkpoints, digests, patience)
     context = Context(channels=channels, compression=wanted.compression, colo=colo)
+    recorder = None if record is None else Recorder(record)
     try:
         with Incoming(address) as incoming:
             click.echo(f"waiting on {incoming.address}", err=True)
-            report = _receive(incoming, incoming.source(context, patience), wanted)
+            report = _receive(incoming, incoming.source(context, patience), wanted, recorder)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="ADDRESS") from error
     except NobodyCame as error:
@@ -119,25 +119,23 @@ def receive(
         sys.exit(2)
     except Rejected as rejected:
         report = {"phase": "failed", "error": str(rejected), "reason": rejected.reason.value}
+    finally:
+        if recorder is not None:
+            recorder.discard()
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_text(report)))
     sys.exit(1 if report["phase"] == "failed" else 0)
 
 
-def _receive(incoming: Incoming, source: Source, wanted: Wanted) -> dict[str, Any]:
+def _receive(incoming: Incoming, source: Source, wanted: Wanted, recorder: Recorder | None) -> dict[str, Any]:
     blocks = [Block(name, length) for name, length in source.blocks]
     _require_memory(sum(block.length for block in blocks) * (2 if wanted.colo else 1))
-    if wanted.record is None:
-        return _receive_into(blocks, incoming, source, wanted, None)
-    recorder = Recorder(wanted.record)
-    try:
-        report = _receive_into(blocks, incoming, source, wanted, recorder)
-        largest = _largest(blocks)
-        described = Described(wanted.channels, wanted.compression, wanted.colo, TARGET_PAGE_SIZE, largest.name, largest.length)
-        final = report["sha256"][largest.name] if report["phase"] == "completed" else None
-        recorder.save(described, final)
-    finally:
-        recorder.discard()
-    return report | {"recorded": str(wanted.record)}
+    report = _receive_into(blocks, incoming, source, wanted, recorder)
+    if recorder is None:
+        return report
+    largest = _largest(blocks)
+    described = Described(wanted.channels, wanted.compression, wanted.colo, TARGET_PAGE_SIZE, largest.name, largest.length)
+    recorder.save(described, report["sha256"][largest.name] if report["phase"] == "completed" else None)
+    return report | {"recorded": str(recorder.folder)}
 
 
 def _largest(blocks: Sequence[Block]) -> Block:

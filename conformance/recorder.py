@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from colofd.conformance.captures import TO_DESTINATION, TO_SOURCE, CaptureError, Direction, Event
+from colofd.conformance.captures import META, TO_DESTINATION, TO_SOURCE, CaptureError, Direction, Event
 from colofd.model.decode import Context, decode_main, decode_reverse
 from colofd.spec.constants import MAIN_CHANNEL, MULTIFD_MAGIC, STREAM_MAGIC, ColoMessage, Compression, channel_name
 from colofd.spec.reasons import Rejected
 from colofd.spec.wire.colo import MESSAGE
 from colofd.spec.wire.main_channel import CONFIGURATION
 
-META: Final = "meta.json"
 _CHUNK: Final = 1 << 18
 _ID_AT: Final = 24
 """Where the first packet of a multifd channel has its id."""
@@ -52,7 +51,7 @@ class Recorder:
         if (folder / META).exists():
             raise CaptureError(f"{folder} holds a capture: give another folder to record into")
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._events: list[Event] = []
@@ -94,10 +93,10 @@ class Recorder:
             if files[name := f"{channel}.{_SUFFIX[way]}.xz"]["bytes"]
         }
         events = [list(event) for event in _within(self._events, limits, is_cut=described.colo)]
-        with lzma.open(self._folder / "events.json.xz", "wt", preset=1) as file:
+        with lzma.open(self.folder / "events.json.xz", "wt", preset=1) as file:
             json.dump(events, file, separators=(",", ":"))
         text = json.dumps(self._meta(described, final_sha256, replied) | {"files": listed}, indent=1, sort_keys=True)
-        (self._folder / META).write_text(text + "\n")
+        (self.folder / META).write_text(text + "\n")
         for key in self._files:
             self._raw(*key).unlink()
 
@@ -153,7 +152,7 @@ class Recorder:
                 self._counts[channel, way] += len(chunk)
 
     def _raw(self, channel: str, way: Direction) -> Path:
-        return self._folder / f"{channel}.{_SUFFIX[way]}"
+        return self.folder / f"{channel}.{_SUFFIX[way]}"
 
     def _limits(self, replied: Sequence[int]) -> dict[tuple[str, Direction], int]:
         """Return how much of each channel belongs to commits: all up to the last one, and the replies up to its VMSTATE_LOADED."""

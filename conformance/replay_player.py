@@ -1,4 +1,4 @@
-"""Plays the source's part of a recorded migration: the same bytes, in the recorded order, on sockets of this process."""
+"""Plays the source's part of a recorded migration: the same bytes, in the recorded order, to a destination here or elsewhere."""
 
 import select
 import socket
@@ -7,10 +7,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from colofd.conformance.captures import TO_SOURCE, Capture, Event
+from colofd.model.decode import decode_reverse
 from colofd.spec.constants import MAIN_CHANNEL
 from colofd.spec.reasons import Reason, Rejected
+from colofd.spec.wire.return_path import MESSAGE
 
 REPLY_BYTES: Final = 4096
+
+Connect = Callable[[], socket.socket]
+"""Makes a new connection to a destination."""
 
 
 class _Channel:
@@ -23,18 +28,19 @@ class _Channel:
         self.closes = False
         """Whether the record closes the channel after them."""
         self._stream = memoryview(stream)
-        self._sent = 0
+        self.sent = 0
+        """Bytes that were sent by now."""
         self._is_lost = False
 
     @property
     def is_pending(self) -> bool:
-        return self._sent < self.allowed and not self._is_lost
+        return self.sent < self.allowed and not self._is_lost
 
     def advance(self) -> None:
         """Send what fits now, without waiting. A destination that hung up loses the channel, which is its own affair."""
         try:
             if self.is_pending:
-                self._sent += self.connection.send(self._stream[self._sent : self.allowed])
+                self.sent += self.connection.send(self._stream[self.sent : self.allowed])
             if self.closes and not self.is_pending:
                 self.connection.shutdown(socket.SHUT_WR)
         except BlockingIOError:
@@ -65,6 +71,12 @@ class Player:
     def replies(self) -> bytes:
         """What the destination has replied on the main channel so far."""
         return bytes(self._replies)
+
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether every byte of the record was sent."""
+        streams = self._capture.streams
+        return self._channels.keys() == streams.keys() and all(self._channels[name].sent == len(stream) for name, stream in streams.items())
 
     def play(self) -> None:
         """Play everything. In COLO the channels stay open at the end, as a primary that goes on would leave them."""
@@ -104,12 +116,17 @@ class Player:
             channel.allowed += event.length
             channel.advance()
             return
-        ours, theirs = socket.socketpair()
+        ours, hand_over = self._open()
         ours.setblocking(False)
         channel = self._channels[event.channel] = _Channel(self._capture.streams[event.channel], ours)
         channel.allowed = event.length
         channel.advance()
-        self._attach(theirs)
+        hand_over()
+
+    def _open(self) -> tuple[socket.socket, Callable[[], None]]:
+        """Return our end of a new channel, and what gives the destination its own."""
+        ours, theirs = socket.socketpair()
+        return ours, lambda: self._attach(theirs)
 
     def _wait_for_replies(self, count: int) -> None:
         self._turn_until(lambda: len(self._replies) >= count, f"{count} bytes of replies")
@@ -137,3 +154,21 @@ class Player:
             received = b""
         self._replies += received
         self._is_hung_up = not received
+
+
+class DistantPlayer(Player):
+    """Plays to a destination in another process, which `connect` makes connections to."""
+
+    def __init__(self, capture: Capture, connect: Connect, *, patience: float) -> None:
+        """Play `capture`; see `Player` for `patience`."""
+        super().__init__(capture, lambda _theirs: None, patience=patience)
+        self._connect = connect
+        self._not_awaited = sum(item.size for item in decode_reverse(capture.replies) if item.name == MESSAGE.name)
+        """Bytes of the messages of the return path: no source waits for them, and a destination may want more before it sends them."""
+
+    def _wait_for_replies(self, count: int) -> None:
+        if count > self._not_awaited:
+            super()._wait_for_replies(count)
+
+    def _open(self) -> tuple[socket.socket, Callable[[], None]]:
+        return self._connect(), lambda: None

@@ -13,7 +13,7 @@ from colofd.model.trace import TraceEvent
 from colofd.spec.constants import Compression, Step
 
 BLOCK: Final = "ram"
-"""Name of the first RAM block of a generated schedule; what the names of the others begin with."""
+"""Name of the first RAM block of a generated schedule."""
 
 PATIENCE: Final = Deadlines(connect=20.0, progress=20.0, idle=20.0, lease=5.0)
 """Longer than any schedule holds a thread, so that a deadline is never what ends a schedule."""
@@ -33,13 +33,15 @@ class Options:
     is_mirror_deferred: bool = False
     compression: Compression = Compression.NONE
     page_size: int = 4096
+    block: str = BLOCK
+    """Name of the first RAM block; what the names of the others begin with."""
 
     @property
     def pages_of_blocks(self) -> dict[str, slice]:
         """The numbers of the pages of each RAM block, by its name, in the order of the blocks."""
         size = self.pages // self.blocks
         ends = [size * number for number in range(1, self.blocks)] + [self.pages]
-        return {f"{BLOCK}{number or ''}": slice(size * number, end) for number, end in enumerate(ends)}
+        return {f"{self.block}{number or ''}": slice(size * number, end) for number, end in enumerate(ends)}
 
     def block_of(self, page: int) -> tuple[str, int]:
         """Return the RAM block of a page, and the page's number in it."""
