@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from colofd.conformance.black_box_built_in import BuiltInFromOutside
+from colofd.conformance.black_box_schedules import Make
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_black_box import check_black_box
@@ -28,6 +30,10 @@ from colofd.spec.protocol import spec_sha256
 DEFAULT_SEED = 1
 QEMU = "qemu:"
 """What the name of a real QEMU as a subject begins with."""
+FROM_OUTSIDE: Mapping[str, Make] = {"impl": BuiltInFromOutside}
+"""The subjects that are looked at from outside, too."""
+TROUBLE = (Outcome.VIOLATED, Outcome.ERRORED, Outcome.KNOWN_DEVIATION)
+"""What a person needs to see."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -43,6 +49,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     schedules: int
     micro_steps: int
     conclusive_schedules: int
+    schedules_from_outside: int
     rerun: str
 
     @property
@@ -51,7 +58,8 @@ class CheckReport(msgspec.Struct, frozen=True):
         outcomes = {ruling.outcome for ruling in self.rules.values()}
         if Outcome.VIOLATED in outcomes or not all(capture.ok for capture in self.captures):
             return 1
-        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and self.schedules else 2
+        is_observed = self.micro_steps or self.schedules_from_outside
+        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and is_observed else 2
 
 
 @click.command()
@@ -125,9 +133,10 @@ def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[st
         against=against,
         rules=rules,
         captures=[],
-        schedules=schedules,
+        schedules=0,
         micro_steps=0,
         conclusive_schedules=0,
+        schedules_from_outside=schedules,
         rerun=f"colofd check {subject} --profile {profile} --seed {seed} --against {against}",
     )
 
@@ -144,6 +153,11 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         progress("wire checks")
         known = Known(against)
         rules = campaign.rulings() | {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
+        from_outside = 0
+        if subject in FROM_OUTSIDE:
+            seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress)
+            # What holds from outside was seen better from within.
+            rules |= {identifier: ruling for identifier, ruling in seen.items() if ruling.outcome in TROUBLE}
         captures = []
         for number, replay in enumerate(replays):
             progress(f"recording {number + 1} of {len(replays)}")
@@ -159,6 +173,7 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         schedules=campaign.tally.schedules,
         micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
         conclusive_schedules=campaign.tally.conclusive,
+        schedules_from_outside=from_outside,
         rerun=f"colofd check {subject} --profile {profile} --seed {seed}{f' --against {against}' if against != STRICT else ''}",
     )
 
@@ -182,9 +197,11 @@ def _text(report: CheckReport) -> list[str]:
 
 
 def _schedules(report: CheckReport) -> str:
+    from_outside = f"{report.schedules_from_outside} schedules seen from outside"
     if not report.micro_steps:
-        return f"{report.schedules} schedules from outside"
-    return f"{report.schedules} schedules ({report.conclusive_schedules} with a commit or a failover), {report.micro_steps} micro-steps"
+        return from_outside
+    conclusive = f"{report.conclusive_schedules} with a commit or a failover"
+    return f"{report.schedules} schedules ({conclusive}), {report.micro_steps} micro-steps; {from_outside}"
 
 
 def _is_about_wire(identifier: str) -> bool:

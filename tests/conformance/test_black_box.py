@@ -1,11 +1,11 @@
 """Schedules that look at guest RAM only: the built-in receiver passes, those with a known mistake do not, and a real QEMU has two."""
 
-import socket
 from typing import Final
 
 import pytest
 
 from colofd.conformance.black_box import NotObservable
+from colofd.conformance.black_box_built_in import BuiltInFromOutside as BuiltIn
 from colofd.conformance.black_box_schedules import (
     FULL_FLOW,
     Findings,
@@ -20,49 +20,8 @@ from colofd.conformance.qemu.subject import QemuReceiver
 from colofd.conformance.schedules import failover_with_one_sync_missing, own_write_is_undone
 from colofd.conformance.subjects import BLOCK, Options
 from colofd.conformance.violation import Violation
-from colofd.impl import Block, Destination
-from colofd.impl.phases import Phase
 
 SECONDS: Final = 5.0
-IN_COLO: Final = {Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING}
-
-
-class BuiltIn:
-    """The built-in receiver, seen from outside only."""
-
-    def __init__(self, options: Options) -> None:
-        blocks = [Block(BLOCK, options.pages * options.page_size)]
-        self.destination = Destination(blocks, options.channels, colo=options.colo, compression=options.compression)
-
-    def connect(self) -> socket.socket:
-        """Return our end of a channel."""
-        near, far = socket.socketpair()
-        self.destination.attach(far)
-        return near
-
-    def guest(self) -> bytes:
-        """Return guest RAM."""
-        return self.destination.guest(BLOCK).tobytes()
-
-    def is_in_colo(self) -> bool:
-        """Return whether it is in COLO."""
-        return self.destination.phase in IN_COLO
-
-    def is_completed(self) -> bool:
-        """Return whether it is complete."""
-        return self.destination.phase is Phase.COMPLETED
-
-    def has_failed(self) -> bool:
-        """Return whether it has given up."""
-        return self.destination.phase is Phase.FAILED
-
-    def failover(self) -> None:
-        """Take over."""
-        self.destination.failover(SECONDS)
-
-    def close(self) -> None:
-        """End it."""
-        self.destination.close()
 
 
 class Leaky(BuiltIn):

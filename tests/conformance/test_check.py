@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from colofd.conformance import check_command
+from colofd.conformance import check_black_box, check_command
 from colofd.conformance.captures import find
 from colofd.conformance.check import Campaign, Profile
 from colofd.conformance.check_captures import CaptureResult
@@ -33,6 +33,7 @@ KEYS = {
     "schedules",
     "micro_steps",
     "conclusive_schedules",
+    "schedules_from_outside",
     "rerun",
 }
 CAPTURE = "none-precopy-mfd2-none"
@@ -74,6 +75,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command as a user does, with fakes among the subjects, few schedules, and the smallest recording only."""
     monkeypatch.setattr(check_command, "PROFILES", {"quick": Profile(drawn=2, variants=1)})
     monkeypatch.setattr(check_command, "SUBJECTS", {**SUBJECTS, **FAKES})
+    monkeypatch.setattr(check_black_box, "RACES", 1)
     monkeypatch.setattr(check_command, "shipped", lambda: [find(CAPTURE)])
 
     def invoke(*arguments: str) -> click.testing.Result:
@@ -97,6 +99,7 @@ def test_the_report_of_the_built_in_receiver(run: Run) -> None:
     assert report["rerun"] == "colofd check impl --profile quick --seed 7"
     assert report["schedules"] > 10
     assert 0 < report["conclusive_schedules"] <= report["schedules"]
+    assert report["schedules_from_outside"] > 60
     assert report["micro_steps"] > report["rules"]["isolation.guest"]["evidence"]["states"] > 10
     (capture,) = report["captures"]
     assert capture == {"name": CAPTURE, "digests_checked": 2, "micro_steps": capture["micro_steps"], "ok": True, "why": ""}
@@ -171,7 +174,7 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
 
 def report_with(*outcomes: Outcome, is_capture_ok: bool = True, micro_steps: int = 1) -> CheckReport:
     rules = {f"rule.{number}": Ruling(outcome, "why") for number, outcome in enumerate(outcomes)}
-    return CheckReport("impl", "0", "", 1, "strict", rules, [CaptureResult("a", 1, 1, is_capture_ok)], 1, micro_steps, 1, "")
+    return CheckReport("impl", "0", "", 1, "strict", rules, [CaptureResult("a", 1, 1, is_capture_ok)], 1, micro_steps, 1, 0, "")
 
 
 @pytest.mark.parametrize(

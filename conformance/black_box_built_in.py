@@ -1,0 +1,50 @@
+"""The built-in receiver, seen from outside only: without hooks it takes ways that it does not take under a gate or a trace."""
+
+import socket
+from typing import Final
+
+from colofd.conformance.subjects import BLOCK, PATIENCE, Options
+from colofd.impl import Block, Destination
+from colofd.impl.phases import Phase
+
+_IN_COLO: Final = frozenset({Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING})
+
+
+class BuiltInFromOutside:
+    """The receiver of `colofd.impl`."""
+
+    def __init__(self, options: Options) -> None:
+        blocks = [Block(BLOCK, options.pages * options.page_size)]
+        self.destination = Destination(
+            blocks, options.channels, colo=options.colo, compression=options.compression, page_size=options.page_size, deadlines=PATIENCE
+        )
+
+    def connect(self) -> socket.socket:
+        """Return our end of a new channel."""
+        near, far = socket.socketpair()
+        self.destination.attach(far)
+        return near
+
+    def guest(self) -> bytes:
+        """Return guest RAM as it is now."""
+        return self.destination.guest(BLOCK).tobytes()
+
+    def is_in_colo(self) -> bool:
+        """Return whether it is in COLO state."""
+        return self.destination.phase in _IN_COLO
+
+    def is_completed(self) -> bool:
+        """Return whether a migration without COLO is complete."""
+        return self.destination.phase is Phase.COMPLETED
+
+    def has_failed(self) -> bool:
+        """Return whether it has given up a migration without COLO."""
+        return self.destination.phase is Phase.FAILED
+
+    def failover(self) -> None:
+        """Take over."""
+        self.destination.failover(PATIENCE.progress)
+
+    def close(self) -> None:
+        """End it."""
+        self.destination.close()
