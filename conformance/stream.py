@@ -205,7 +205,7 @@ class PacketWriter:
         return self.header("", PacketFlag.SYNC, 0, 0, 0, [])
 
     def header(self, block: str, flags: int, normal: int, zero: int, payload: int, offsets: Sequence[int]) -> bytes:
-        """Return the header of a packet: numbers of normal and of zero pages, bytes of the payload, and where the pages lie in the block."""
+        """Return the header of a packet: how many normal and zero pages, bytes of the payload, and where the pages lie in the block."""
         room = pages_per_packet(self.page_size)
         allocated = room if offsets else 0
         head = (
