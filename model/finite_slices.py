@@ -100,8 +100,7 @@ SLICES: Final = (
     ),
     Slice(
         "whole-both-sides",
-        "Both sides, with and without COLO. "
-        "Left out: differences between device states that are written before they are read.",
+        "Both sides, with and without COLO. Left out: differences between device states that are written before they are read.",
         initially_alike=_DEVICES,
         spec=BOTH_SIDES,
     ),
