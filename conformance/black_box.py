@@ -8,12 +8,13 @@ with `NotObservable`.
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
 
 from colofd.conformance.peer import UnexpectedReply, page_content
-from colofd.conformance.primary import Primary
+from colofd.conformance.primary import Dialect, Primary
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step, pages_per_packet
@@ -26,6 +27,23 @@ _POLL_SECONDS: Final = 0.005
 
 class NotObservable(Exception):  # noqa: N818  # says what is the case
     """The schedule needs something of the receiver that it does not show, or cannot be made to do."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a schedule must know of a receiver's version: how to speak to it, and why it has no COLO, or none with multifd."""
+
+    dialect: Dialect = Dialect()
+    lacks_colo: str = ""
+    lacks_multifd_with_colo: str = ""
+
+    def why_not_colo(self, options: Options) -> str:
+        """Return why this set-up cannot have COLO; empty if it can."""
+        return self.lacks_multifd_with_colo if options.channels and self.lacks_multifd_with_colo else self.lacks_colo
+
+    def adapted(self, options: Options) -> Options:
+        """Return a set-up as this version can have it."""
+        return replace(options, colo=options.colo and not self.why_not_colo(options))
 
 
 class BlackBox(Protocol):
@@ -56,8 +74,8 @@ class BlackBox(Protocol):
 class BlackBoxRun:
     """One schedule of a receiver that shows its guest RAM: has the moves of `Lockstep`, as far as they can be made from outside."""
 
-    def __init__(self, receiver: BlackBox, options: Options, seconds: float) -> None:
-        """Connect. `seconds` is how long the receiver may take for anything."""
+    def __init__(self, receiver: BlackBox, options: Options, seconds: float, version: Version | None = None) -> None:
+        """Connect. `seconds` is how long the receiver may take for anything; its version, if it is not one that has everything."""
         if options.is_mirror_deferred:
             raise NotObservable("which mirror it has, a receiver does not show")
         if options.blocks != 1:
@@ -70,7 +88,8 @@ class BlackBoxRun:
         self._seconds = seconds
         self._committed: bytes | None = None
         self._is_cut = False
-        self.peer = Primary(options, receiver.connect, seconds)
+        self._version = version or Version()
+        self.peer = Primary(options, receiver.connect, seconds, self._version.dialect)
         self.peer.begin_ram()
         self.end_round()
 
@@ -89,8 +108,8 @@ class BlackBoxRun:
 
     def send(self, channel: str, pages: Sequence[int]) -> None:
         """Put a packet (main channel: records) on a channel."""
-        self._note(f"{channel} carries pages {_listed(pages)}")
-        self.peer.put(channel, self.peer.packet(channel, self.peer.take(pages)))
+        self._note(f"{channel} carries pages {listed(pages)}")
+        self.peer.put_pages(channel, pages)
 
     def end_round(self, last: Sequence[int] = ()) -> None:
         """SYNC on every multifd channel, and MULTIFD_FLUSH on the main one; the first SYNC carries the pages `last`, as before 9.0."""
@@ -105,10 +124,7 @@ class BlackBoxRun:
     def end_round_without(self, silent: str) -> None:
         """End the round, but the SYNC of one channel never comes."""
         self._note(f"the round ends, without the SYNC of {silent}")
-        for name in self.peer.channels:
-            if name != silent:
-                self.peer.put_sync(name)
-        self.peer.put_round_end()
+        self.peer.end_round(silent)
 
     def drain(self) -> None:
         """Nothing: a receiver that is not held reads by itself."""
@@ -139,6 +155,8 @@ class BlackBoxRun:
 
     def begin_checkpoint(self) -> None:
         """The primary stops its guest and asks for a checkpoint."""
+        if not self.options.colo:
+            raise NotObservable(self._version.why_not_colo(self.options) or "it was set up without COLO")
         self._note("a checkpoint begins")
         self.peer.put_request()
         self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY))
@@ -242,11 +260,11 @@ class BlackBoxRun:
         guest, committed = self._receiver.guest(), self._committed or b""
         differing = [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
         if differing:
-            raise self._violation(rule, f"pages {_listed(differing)} of guest RAM are not {expected}")
+            raise self._violation(rule, f"pages {listed(differing)} of guest RAM are not {expected}")
         self.checked[rule] = self.checked.get(rule, 0) + 1
 
 
-def _listed(pages: Sequence[int]) -> str:
+def listed(pages: Sequence[int]) -> str:
     """Return page numbers as text, runs of them as first-last."""
     numbers = np.asarray(pages)
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)

@@ -27,6 +27,11 @@ class Known:
         """The deviations that the versions are known to have: what nobody has checked excuses nothing."""
         return tuple(each for each in deviations_of(self.profile) if each.is_known_of(self.profile))
 
+    @cached_property
+    def changing(self) -> tuple[Deviation, ...]:
+        """The known deviations that change what a step does."""
+        return tuple(each for each in self.deviations if each.change and control(each.change).rules and not _is_about_progress(each))
+
     def explaining(self, violation: Violation, schedule: str, again: Again) -> tuple[Deviation, ...]:
         """Return the deviations without which the violation would not be, or nothing if it is a new one.
 
@@ -51,10 +56,9 @@ class Known:
 
     def _candidates(self) -> Iterator[tuple[Deviation, ...]]:
         """Yield each deviation that changes what a step does, then all of them together."""
-        changing = tuple(each for each in self.deviations if each.change and control(each.change).rules and not _is_about_progress(each))
-        yield from ((each,) for each in changing)
-        if len(changing) > 1:
-            yield changing
+        yield from ((each,) for each in self.changing)
+        if len(self.changing) > 1:
+            yield self.changing
 
     def ruling(self, identifier: str, ruling: Ruling) -> Ruling:
         """Return the ruling on a wire check, as a known deviation if these versions do not make the check."""

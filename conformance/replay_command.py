@@ -3,13 +3,15 @@
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import IO, Final
 
 import click
 import msgspec
 
+from colofd.conformance import replay_impl
 from colofd.conformance.captures import Capture, find, load
 from colofd.conformance.replay import Reading, Report, Verdict, judge
+from colofd.conformance.trace_file import writer_for
 
 READINGS: Final = ("impl", "model")
 """Each one is the function `read` in the module `colofd.conformance.replay_NAME`, imported when it is asked for."""
@@ -18,8 +20,9 @@ READINGS: Final = ("impl", "model")
 @click.command()
 @click.argument("capture", metavar="DIR")
 @click.option("--on", "on", type=click.Choice([*READINGS, "both"]), default="both", show_default=True, help="Which receiver reads it.")
+@click.option("--trace", "trace_to", metavar="FILE", type=click.File("wb"), help="Write the micro-steps of impl, for `colofd trace`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def replay(capture: str, on: str, as_json: bool) -> None:
+def replay(capture: str, on: str, trace_to: IO[bytes] | None, as_json: bool) -> None:
     """Play a recorded migration and compare RAM with what its source had.
 
     DIR is the name of a shipped capture, or the folder of one: meta.json, events.json.xz and the bytes of each channel, NAME.fwd.xz to the
@@ -30,14 +33,20 @@ def replay(capture: str, on: str, as_json: bool) -> None:
     """
     recorded = load(find(capture))
     names = READINGS if on == "both" else (on,)
-    report = judge(recorded, {name: _read(name, recorded) for name in names})
+    if trace_to is not None and "impl" not in names:
+        raise click.BadParameter("only impl has micro-steps to trace", param_hint="--trace")
+    report = judge(recorded, {name: _read(name, recorded, trace_to) for name in names})
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(_text(recorded, report)))
     sys.exit(0 if report.holds else 1)
 
 
-def _read(name: str, capture: Capture) -> Reading:
-    reading: Reading = importlib.import_module(f"colofd.conformance.replay_{name}").read(capture)
-    return reading
+def _read(name: str, capture: Capture, trace_to: IO[bytes] | None) -> Reading:
+    read = importlib.import_module(f"colofd.conformance.replay_{name}").read
+    if trace_to is None or name != "impl":
+        reading: Reading = read(capture)
+        return reading
+    with writer_for(capture, trace_to) as writer:
+        return replay_impl.read(capture, writer.note)
 
 
 def _text(capture: Capture, report: Report) -> list[str]:

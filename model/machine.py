@@ -33,6 +33,8 @@ DEVICE_STATES = 2
 MAIN_NUMBER = 0
 """Number of the main channel; multifd channel N has number N + 1."""
 
+_PHASES = tuple(Phase)
+
 NO_OTHERS: Mapping[Sort, int] = {}
 """Of rules that have neither a device state nor a message."""
 
@@ -101,7 +103,7 @@ class Machine:
     @property
     def phase(self) -> Phase:
         """The phase that the destination is in."""
-        return list(Phase)[int(self.cells["phase"])]
+        return _PHASES[int(self.cells["phase"])]
 
     def numbers(self, pages: Sequence[bytes]) -> Array:
         """Return the numbers of page contents, to be used as `values`."""
@@ -145,7 +147,7 @@ class Machine:
         rule = self.spec.rule(identifier)
         if not pages and any(parameter.sort is Page for parameter in rule.parameters):
             return
-        if len(pages) > 1 and (not _is_pagewise(rule) or len(set(pages)) < len(pages)):
+        if len(pages) > 1 and (not is_pagewise(rule) or len(set(pages)) < len(pages)):
             self._fire_one_by_one(identifier, channel, pages, values)
             return
         environment = _environment(rule, channel, pages, values, others)
@@ -266,7 +268,7 @@ def _dimensions(environment: Environment) -> int:
 
 
 @cache
-def _is_pagewise(rule: Rule) -> bool:
+def is_pagewise(rule: Rule) -> bool:
     """Return whether firing for several pages at once equals any order of firing for each.
 
     True if whatever the rule reads of what it writes, it reads at its own page.

@@ -11,6 +11,8 @@ from typing import Final, Protocol
 
 from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
+from colofd.spec.language import Spec
+from colofd.spec.language.prose import prose
 from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.state import Channel, Page, Phase
 
@@ -44,14 +46,24 @@ class Sent:
 
 
 class Refused(Exception):  # noqa: N818  # says what happened to the trace
-    """The spec does not allow a run. `rule` is the step that was refused, `index` its place in the run."""
+    """The spec does not allow a run. `rule` is the step that was refused, `index` its place in the run.
 
-    def __init__(self, index: int, event: TraceEvent, why: str) -> None:
+    `conjunct` is the id of what does not hold: a guard, named by `guard_id`, or what a trace must say.
+    """
+
+    def __init__(self, index: int, event: TraceEvent, why: str, conjunct: str) -> None:
         self.index = index
+        self.conjunct = conjunct
         self.rule = str(event.step)
         self.why = why
         channel = f" on {event.channel}" if event.channel else ""
         super().__init__(f"event {index}, {event.step}{channel}: {why}")
+
+
+def guard_id(spec: Spec, refusal: NotEnabled) -> str:
+    """Return the id of the guard that a refusal names: the rule's, and the guard's place in its text, from 1."""
+    texts = [prose(guard) for guard in spec.rule(refusal.rule).guards]
+    return f"{refusal.rule}/{texts.index(refusal.guard) + 1}"
 
 
 def channel_number(name: str) -> int:
@@ -102,7 +114,7 @@ class Acceptor:
             self._take(event)
             self._primary_takes(_PRIMARY_AFTER.get(event.step))
         except NotEnabled as refusal:
-            raise Refused(self.accepted, event, str(refusal)) from refusal
+            raise Refused(self.accepted, event, str(refusal), guard_id(self.machine.spec, refusal)) from refusal
         self.accepted += 1
         self.fired[event.step] = self.fired.get(event.step, 0) + 1
 
@@ -151,19 +163,20 @@ class Acceptor:
         """Refuse an event on a channel, or with a page, that does not exist."""
         multifd = self.machine.sizes[Channel] - 1
         if event.channel not in {"", MAIN_CHANNEL, *map(channel_name, range(multifd))}:
-            raise Refused(self.accepted, event, f"there is no such channel, only main and {multifd} multifd channels")
+            raise Refused(self.accepted, event, f"there is no such channel, only main and {multifd} multifd channels", "trace.channel")
         unknown = [page for page in (*event.pages, *event.zero_pages) if not 0 <= page < self.machine.sizes[Page]]
         if unknown:
-            raise Refused(self.accepted, event, f"there are no pages {unknown}")
+            raise Refused(self.accepted, event, f"there are no pages {unknown}", "trace.page")
 
     def _prepare(self, event: TraceEvent) -> None:
         waiting = self.sent.get(event.channel)
         if not waiting:
-            raise Refused(self.accepted, event, "nothing that was sent is left to prepare")
+            raise Refused(self.accepted, event, "nothing that was sent is left to prepare", "trace.sent")
         sent = waiting[0]
         if (event.pages, event.zero_pages) != (sent.pages, sent.zero_pages):
             wanted = f"normal {sent.pages} and zero {sent.zero_pages}"
-            raise Refused(self.accepted, event, f"prepared normal {event.pages} and zero {event.zero_pages}, but {wanted} were sent")
+            why = f"prepared normal {event.pages} and zero {event.zero_pages}, but {wanted} were sent"
+            raise Refused(self.accepted, event, why, "trace.sent")
         channel = channel_number(event.channel)
         self.machine.fire("send.normal-page", channel=channel, pages=sent.pages)
         self.machine.fire("send.zero-page", channel=channel, pages=sent.zero_pages)
@@ -175,7 +188,7 @@ class Acceptor:
         content = dict(zip(sent.pages, sent.contents, strict=True))
         unknown = [page for page in event.pages if page not in content]
         if unknown:
-            raise Refused(self.accepted, event, f"read pages {unknown}, which the packet does not carry")
+            raise Refused(self.accepted, event, f"read pages {unknown}, which the packet does not carry", "trace.carried")
         return [self.machine.contents.number(content[page]) for page in event.pages]
 
     def _buffer(self, event: TraceEvent) -> str:
@@ -186,14 +199,21 @@ class Acceptor:
 
     def _pages(self, event: TraceEvent, pages: Sequence[int], cell: str, values: Sequence[int] = ()) -> None:
         if not pages:
-            raise Refused(self.accepted, event, "it names no page")
-        if len(event.digests) != len(pages):
-            raise Refused(self.accepted, event, f"{len(event.digests)} digests for {len(pages)} pages")
+            raise Refused(self.accepted, event, "it names no page", "trace.names-page")
+        self.require_digests(event, pages)
         self.machine.fire(event.step, channel=channel_number(event.channel or MAIN_CHANNEL), pages=pages, values=values)
-        expected = self.machine.digests(cell, pages)
-        different = [page for page, want, have in zip(pages, expected, event.digests, strict=True) if want != have]
-        if different:
-            raise Refused(self.accepted, event, f"{cell} does not hold what it should at pages {different}")
+        self.compare(event, cell, pages, self.machine.digests(cell, pages))
+
+    def require_digests(self, event: TraceEvent, pages: Sequence[int]) -> None:
+        """Refuse an event that does not say what each of its pages holds."""
+        if len(event.digests) != len(pages):
+            raise Refused(self.accepted, event, f"{len(event.digests)} digests for {len(pages)} pages", "trace.digests")
+
+    def compare(self, event: TraceEvent, cell: str, pages: Sequence[int], expected: Sequence[str]) -> None:
+        """Compare what an event says of memory with what the cell holds now; Refused if it differs."""
+        if list(event.digests) != expected:
+            different = [page for page, want, have in zip(pages, expected, event.digests, strict=True) if want != have]
+            raise Refused(self.accepted, event, f"{cell} does not hold what it should at pages {different}", f"{event.step}/effect")
 
 
 def numbered(packets: Mapping[str, Iterable[Sent]]) -> dict[str, deque[Sent]]:

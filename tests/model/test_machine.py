@@ -247,14 +247,14 @@ def test_many_pages_are_as_one_after_the_other(identifier: str) -> None:
 
 def test_the_rules_for_many_pages_are_known() -> None:
     """Given the rules with a page, then those that can be fired for many pages at once are these."""
-    assert [identifier for identifier in WITH_PAGE if machine_module._is_pagewise(SPEC.rule(identifier))] == PAGEWISE
+    assert [identifier for identifier in WITH_PAGE if machine_module.is_pagewise(SPEC.rule(identifier))] == PAGEWISE
 
 
 @pytest.mark.parametrize("identifier", ["main.zero-page", "main.mirror", "send.normal-page"])
 def test_pages_that_depend_on_each_other_are_told_apart(identifier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: given rules that a page can forbid for the next one, when they are fired at once all the same, then it shows."""
     assert not any(differs_from_one_by_one(identifier, seed)[0] for seed in range(500))
-    monkeypatch.setattr(machine_module, "_is_pagewise", lambda _rule: True)
+    monkeypatch.setattr(machine_module, "is_pagewise", lambda _rule: True)
     assert any(differs_from_one_by_one(identifier, seed)[0] for seed in range(500))
 
 
