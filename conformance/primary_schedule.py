@@ -118,16 +118,33 @@ class Sent:
     """What the destination did otherwise than the schedule wants; nothing if it went to its end."""
 
 
-def play(primary: Primary, moves: Sequence[Move], fail_over: Callable[[], None]) -> Sent:
-    """Make the moves; a reply that does not come, or is another one, ends the schedule. BadSchedule for pages or channels that are not."""
+def play(
+    primary: Primary,
+    moves: Sequence[Move],
+    fail_over: Callable[[], None],
+    at_commit: Callable[[str], None] = lambda _sha256: None,
+) -> Sent:
+    """Make the moves; a reply that does not come, or is another one, ends the schedule.
+
+    Args:
+        primary: makes them.
+        moves: the schedule.
+        fail_over: tells the secondary to take over.
+        at_commit: is told the digest of the primary's RAM at each commit.
+
+    Raises BadSchedule for pages or channels that are not there.
+    """
     _check(primary, moves)
     sent = Sent()
     try:
         primary.begin_ram()
         primary.end_round()
         for move in moves:
-            _make(primary, move, sent, fail_over)
+            _make(primary, move, fail_over)
             sent.moves += 1
+            if isinstance(move, EndPrecopy | DeviceState):
+                sent.commits.append(hashlib.sha256(b"".join(primary.ram)).hexdigest())
+                at_commit(sent.commits[-1])
     except (UnexpectedReply, TimeoutError) as late:
         sent.ended_by = str(late)
     return sent
@@ -144,7 +161,7 @@ def _check(primary: Primary, moves: Sequence[Move]) -> None:
             raise BadSchedule(f"move {number} names the channel {channel}; there are {', '.join(sorted(known))}")
 
 
-def _make(primary: Primary, move: Move, sent: Sent, fail_over: Callable[[], None]) -> None:  # noqa: C901  # one case for each move
+def _make(primary: Primary, move: Move, fail_over: Callable[[], None]) -> None:  # noqa: C901  # one case for each move
     match move:
         case Write():
             for page in move.pages:
@@ -161,7 +178,6 @@ def _make(primary: Primary, move: Move, sent: Sent, fail_over: Callable[[], None
                 primary.expect_colo()
             else:
                 primary.wait_for_close()
-            sent.commits.append(_digest(primary))
         case Checkpoint():
             primary.put_request()
             primary.expect(ColoMessage.CHECKPOINT_REPLY)
@@ -172,7 +188,6 @@ def _make(primary: Primary, move: Move, sent: Sent, fail_over: Callable[[], None
             primary.put_device_state()
             primary.expect(ColoMessage.VMSTATE_RECEIVED)
             primary.expect(ColoMessage.VMSTATE_LOADED)
-            sent.commits.append(_digest(primary))
         case Cut():
             content = primary.packet(move.channel, primary.take(move.pages)) if move.pages else b""
             primary.put(move.channel, content[: int(move.keep * len(content))])
@@ -194,7 +209,3 @@ def _send(primary: Primary, move: Send) -> None:
         content[move.flipped % len(content)] ^= 0xFF
     for _ in range(move.times):
         primary.put(move.channel, bytes(content))
-
-
-def _digest(primary: Primary) -> str:
-    return hashlib.sha256(b"".join(primary.ram)).hexdigest()

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from colofd.conformance.interop_commands import failover, isolation, lost_writes, matrix
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, find, get
 
 
@@ -48,3 +49,7 @@ def _json(found: Qemu) -> dict[str, str]:
 def _show_progress(what: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
+
+
+for _command in (matrix, failover, isolation, lost_writes):
+    qemu.add_command(_command)

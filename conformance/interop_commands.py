@@ -1,0 +1,146 @@
+"""The commands `colofd qemu matrix`, `failover`, `isolation` and `lost-writes`: our ends and real QEMUs, in both directions."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from colofd.conformance import interop_page
+from colofd.conformance.qemu.provision import QemuUnavailable, get
+
+NEW: Final = "11.1"
+"""The version with multifd and COLO together."""
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+_as_markdown = click.option("--markdown", "as_markdown", is_flag=True, help="A section of docs/interop.md instead of text.")
+
+
+def _progress(what: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{what}", nl=False, err=True)
+
+
+def _needing_qemu(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except QemuUnavailable as error:
+        _progress("")
+        click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
+        sys.exit(2)
+
+
+def _print(rows: Sequence[Any], section: Callable[[], str], text: Sequence[str], *, as_json: bool, as_markdown: bool) -> None:
+    _progress("")
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        click.echo(section() if as_markdown else "\n".join(text))
+
+
+@click.command()
+@click.option("--slice", "is_slice", is_flag=True, help="Some cells only, in which each two values that can go together do.")
+@_as_json
+@_as_markdown
+@click.option("--evidence", type=click.Path(dir_okay=False, path_type=Path), help="Write all cells with their evidence to a file, as JSON.")
+def matrix(is_slice: bool, as_json: bool, as_markdown: bool, evidence: Path | None) -> None:
+    """Run migrations between real QEMUs and our ends, in both directions, and compare RAM.
+
+    A cell counts only with the binary's version, QEMU's states, the digests of RAM at both ends, and pages with content on each channel,
+    all of this very run. What cannot be run is shown as skipped, with the reason.
+
+    Exit codes: 0 RAM is equal in all cells that could be run, 1 it is not in some, 2 none could be run.
+    """
+
+    def run() -> None:
+        # Only here, for the package qemu.qmp is an extra.
+        from colofd.conformance.qemu.cells import all_cells, pairwise  # noqa: PLC0415
+        from colofd.conformance.qemu.matrix import Outcome, run_matrix  # noqa: PLC0415
+
+        cells = all_cells()
+        results = run_matrix(pairwise([cell for cell in cells if not cell.why_skipped()]) if is_slice else cells, _progress)
+        if evidence is not None:
+            evidence.write_text("[\n" + ",\n".join(json.dumps(asdict(each)) for each in results) + "\n]\n")
+        text = interop_page.matrix_text(results)
+        _print(results, lambda: interop_page.matrix_section(results), text, as_json=as_json, as_markdown=as_markdown)
+        outcomes = {each.outcome for each in results}
+        sys.exit(1 if outcomes & {Outcome.DIFFERS, Outcome.FAILED} else 0 if Outcome.EQUAL in outcomes else 2)
+
+    _needing_qemu(run)
+
+
+@click.command()
+@click.option("--kills", type=click.IntRange(0), default=0, show_default=True, help="Kill a real primary at so many random moments, too.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the moments.")
+@_as_json
+@_as_markdown
+def failover(kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
+    """Run QEMU's own COLO scenarios with one of our ends on either side: the other one dies, and the survivor must have the last commit.
+
+    Exit codes: 0 all survived or are known deviations, 1 something else happened, 2 it could not be run.
+    """
+
+    def run() -> None:
+        from colofd.conformance.qemu.failovers import Outcome, kill_primaries, run_scenario, scenarios  # noqa: PLC0415
+
+        qemu = get(NEW, _progress)
+        results = []
+        for scenario in scenarios():
+            _progress(f"{scenario.survivor} survives, {scenario.channels} channels, {scenario.moment}, ours is the {scenario.ours}")
+            results.append(run_scenario(qemu, scenario))
+        killed = kill_primaries(qemu, kills, seed, _progress)
+        text = [*interop_page.failover_text(results), *interop_page.kill_text(killed)]
+        section = lambda: interop_page.failover_section(results) + "\n" + interop_page.kill_section(killed, seed)  # noqa: E731
+        _print([*results, *killed], section, text, as_json=as_json, as_markdown=as_markdown)
+        is_right = all(each.outcome is not Outcome.NEW for each in results) and all(each.is_right for each in killed)
+        sys.exit(0 if is_right else 1)
+
+    _needing_qemu(run)
+
+
+@click.command()
+@_as_json
+@_as_markdown
+def isolation(as_json: bool, as_markdown: bool) -> None:
+    """Cut the stream of a checkpoint into a real secondary at every record and packet boundary: nothing of it may show in guest RAM.
+
+    Exit codes: 0 nothing shows, 1 something does, 2 it could not be run.
+    """
+
+    def run() -> None:
+        from colofd.conformance.qemu.isolation import cut_everywhere  # noqa: PLC0415
+
+        qemu = get(NEW, _progress)
+        cuts = [cut for channels in (2, 0) for cut in cut_everywhere(qemu, channels)]
+        section = lambda: interop_page.isolation_section(cuts, qemu.version)  # noqa: E731
+        _print(cuts, section, interop_page.isolation_text(cuts), as_json=as_json, as_markdown=as_markdown)
+        sys.exit(0 if all(cut.is_right for cut in cuts) else 1)
+
+    _needing_qemu(run)
+
+
+@click.command("lost-writes")
+@click.option("--tries", type=click.IntRange(1), default=20, show_default=True, help="How many pairs of each kind.")
+@_as_json
+@_as_markdown
+def lost_writes(tries: int, as_json: bool, as_markdown: bool) -> None:
+    """Count how often a real primary under TCG leaves out of its checkpoints what its guest wrote; for comparison, under KVM, too.
+
+    Exit codes: 0 it never does, 1 it does, 2 it could not be run.
+    """
+
+    def run() -> None:
+        from colofd.conformance.qemu.lost_writes import count_lost_writes  # noqa: PLC0415
+
+        qemu = get(NEW, _progress)
+        kinds = [("tcg", True), ("tcg", False), *[("kvm", True)] * os.access("/dev/kvm", os.R_OK | os.W_OK)]
+        counted = [count_lost_writes(qemu, kind, tries, is_running=is_running, progress=_progress) for kind, is_running in kinds]
+        section = lambda: interop_page.lost_writes_section(counted, qemu.version)  # noqa: E731
+        _print(counted, section, interop_page.lost_writes_text(counted), as_json=as_json, as_markdown=as_markdown)
+        sys.exit(1 if any(each.lost for each in counted) else 0)
+
+    _needing_qemu(run)

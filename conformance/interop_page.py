@@ -1,0 +1,174 @@
+"""What the runs with real QEMUs have shown, as text, and as sections of docs/interop.md, with the date of the run."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # These need the package qemu.qmp, which is an extra.
+    from colofd.conformance.qemu.cells import Cell
+    from colofd.conformance.qemu.failovers import Kill
+    from colofd.conformance.qemu.failovers import Result as Failover
+    from colofd.conformance.qemu.isolation import Cut
+    from colofd.conformance.qemu.lost_writes import LostWrites
+    from colofd.conformance.qemu.matrix import Result
+
+
+def matrix_text(results: Sequence["Result"]) -> list[str]:
+    """Return one line for each cell, and how many there are of each outcome."""
+    lines = [f"  {_cell(each.cell):60} {each.outcome:8} {each.why or _pages(each)}" for each in results]
+    return [*lines, "", _counted(each.outcome for each in results)]
+
+
+def matrix_section(results: Sequence["Result"]) -> str:
+    """Return the matrix as tables: one for each version and role."""
+    lines = [f"## Interop matrix, {_today()}", "", f"`colofd qemu matrix`: {_counted(each.outcome for each in results)}.", ""]
+    for version, role in dict.fromkeys((each.cell.version, each.cell.role) for each in results):
+        of_both = [each for each in results if (each.cell.version, each.cell.role) == (version, role)]
+        lines += [*_table_of(f"QEMU {version} as {role}", of_both), ""]
+    return "\n".join(lines)
+
+
+def _table_of(title: str, results: Sequence["Result"]) -> list[str]:
+    run = [each.evidence for each in results if each.evidence is not None]
+    lines = [f"### {title}", ""]
+    if run:
+        states = ", ".join(sorted({f"{each.migration}/{each.run_state}" for each in run}))
+        fewest = min((count for each in run for count in each.pages.values()), default=0)
+        compared = sum(len(each.sha256_of_ours) for each in run)
+        lines += [f"{run[0].version}: {states}; RAM compared {compared} times; at least {fewest} pages with content on each channel.", ""]
+    if not any(each.evidence for each in results):
+        return [*lines, f"Skipped: {'; '.join(sorted({each.why for each in results}))}."]
+    kinds = list(dict.fromkeys((each.cell.compression, each.cell.zero_pages) for each in results))
+    found = {(each.cell.channels, each.cell.compression, each.cell.zero_pages): each for each in results}
+    header = ["channels", *(f"{compression}, zero pages {zero}" for compression, zero in kinds)]
+    rows = [
+        [str(channels), *(_short(found.get((channels, *kind))) for kind in kinds)]
+        for channels in dict.fromkeys(each.cell.channels for each in results)
+    ]
+    skipped = sorted({each.why for each in results if each.outcome == "skipped"})
+    failed = [f"{_cell(each.cell)}: {each.why}" for each in results if each.outcome in ("differs", "failed")]
+    notes = [f"* skipped: {why}" for why in skipped] + [f"* {why}" for why in failed]
+    return [*lines, *_table(header, rows), *[""] * bool(notes), *notes]
+
+
+def _short(result: "Result | None") -> str:
+    return "" if result is None else str(result.outcome)
+
+
+def failover_text(results: Sequence["Failover"]) -> list[str]:
+    """Return one line for each scenario."""
+    return [f"  {_scenario(each):64} {each.outcome}: {each.why}" for each in results]
+
+
+def failover_section(results: Sequence["Failover"]) -> str:
+    """Return the scenarios as a table."""
+    rows = [
+        [str(each.scenario.channels), each.scenario.survivor, each.scenario.moment, each.scenario.ours, f"{each.outcome}: {each.why}"]
+        for each in results
+    ]
+    head = [
+        f"## Failover, {_today()}",
+        "",
+        f"`colofd qemu failover`, QEMU {results[0].version}: {_counted(e.outcome for e in results)}.",
+        "",
+    ]
+    table = _table(["channels", "survivor", "the other one dies", "our side", "outcome"], rows)
+    return "\n".join([*head, *table, ""])
+
+
+def kill_text(kills: Sequence["Kill"]) -> list[str]:
+    """Return one line for each primary that was killed, and how many commits were lost."""
+    lines = [f"  killed after {each.seconds:.3f} s, {each.phase}: {each.why}" for each in kills]
+    return [*lines, f"{sum(each.is_right for each in kills)} of {len(kills)} killed primaries: no commit lost"] if kills else []
+
+
+def kill_section(kills: Sequence["Kill"], seed: int) -> str:
+    """Return what became of the commits when real primaries were killed."""
+    if not kills:
+        return ""
+    phases = _counted(each.phase for each in kills)
+    commits = [each.commits for each in kills]
+    lost = [each for each in kills if not each.is_right]
+    return "\n".join(
+        [
+            f"## Primaries killed at random moments, {_today()}",
+            "",
+            f"`colofd qemu failover --kills {len(kills)} --seed {seed}`: our secondary took over from {len(kills)} real primaries with a",
+            f"writing guest; it was then {phases}, with {min(commits)} to {max(commits)} checkpoints committed ({sum(commits)} in all).",
+            f"Lost: {len(lost)}. Each commit was the stopped primary's RAM, and RAM after the failover was the last commit.",
+            *(f"* {each.why}" for each in lost),
+            "",
+        ]
+    )
+
+
+def isolation_text(cuts: Sequence["Cut"]) -> list[str]:
+    """Return one line for each cut."""
+    return [
+        f"  {each.channels} channels, cut behind {each.at:44} {each.changed} pages changed, {each.changed_after} after: {each.failover}"
+        for each in cuts
+    ]
+
+
+def isolation_section(cuts: Sequence["Cut"], version: str) -> str:
+    """Return the cuts as a table."""
+    rows = [[str(e.channels), e.at, str(e.looks), str(e.changed), str(e.changed_after), e.failover] for e in cuts]
+    head = [
+        f"## Isolation, {_today()}",
+        "",
+        f"`colofd qemu isolation`, QEMU {version} as secondary. A checkpoint is cut behind each record and packet boundary; RAM is hashed all",
+        "the time, until the primary is gone. The last row of each kind is the control: there the checkpoint is whole, and must show.",
+        "",
+    ]
+    header = ["channels", "cut behind", "looks", "pages changed", "pages changed after failover", "failover"]
+    return "\n".join([*head, *_table(header, rows), ""])
+
+
+def lost_writes_text(counted: Sequence["LostWrites"]) -> list[str]:
+    """Return one line for each kind of primary."""
+    return [
+        f"  {each.accelerator}, guest {_guest(each)}: {each.lost} of {each.tries} with a wrong checkpoint, up to {each.most_pages} pages; "
+        f"{each.at_the_end_of_precopy} wrong before"
+        for each in counted
+    ]
+
+
+def lost_writes_section(counted: Sequence["LostWrites"], version: str) -> str:
+    """Return the counts as a table."""
+    rows = [
+        [e.accelerator, _guest(e), f"{e.lost} of {e.tries}", str(e.most_pages), f"{e.at_the_end_of_precopy} of {e.tries}"] for e in counted
+    ]
+    head = [f"## Writes that a primary loses, {_today()}", "", f"`colofd qemu lost-writes`, QEMU {version} as primary.", ""]
+    header = ["accelerator", "guest", "a checkpoint is not the primary's RAM", "pages at most", "the end of precopy is not"]
+    return "\n".join([*head, *_table(header, rows), ""])
+
+
+def _guest(counted: "LostWrites") -> str:
+    return "writes in precopy, too" if counted.is_running else "writes in COLO only"
+
+
+def _cell(cell: "Cell") -> str:
+    return f"{cell.version} {cell.role}, {cell.channels} channels, {cell.compression}, zero pages {cell.zero_pages}"
+
+
+def _pages(result: "Result") -> str:
+    return "" if result.evidence is None else ", ".join(f"{name} {count}" for name, count in sorted(result.evidence.pages.items()))
+
+
+def _scenario(result: "Failover") -> str:
+    each = result.scenario
+    return f"{each.channels} channels, {each.survivor} survives, {each.moment}, ours: {each.ours}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+
+
+def _counted(outcomes: Iterable[str]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in Counter(outcomes).items())
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
