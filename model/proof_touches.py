@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from colofd.model.proof_trees import parts
 from colofd.spec.language import Expr, Not, Read, Rule, Update, Where
+from colofd.spec.language.expressions import parts
 
 Path = tuple[Expr[bool], ...]
 """Conditions of `where()` that all hold where the touch happens. Variables of quantifiers stand free in them: for any value."""

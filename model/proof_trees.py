@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from colofd.spec.language import And, Equal, Every, Expr, Not, Or, Parameter, Read, Rule, Some, Update, Where
 from colofd.spec.language.cells import Cell
+from colofd.spec.language.expressions import parts
 
 T = TypeVar("T")
 
@@ -17,22 +18,6 @@ Reading = Callable[[Cell, Key], Expr[Any]]
 """What to put in place of a read of a cell."""
 
 Bindings = Mapping[Parameter[Any], Expr[Any]]
-
-
-def parts(expression: Expr[Any]) -> tuple[Expr[Any], ...]:
-    """Return the direct parts of an expression."""
-    match expression:
-        case Read(key=key):
-            return key
-        case Equal(left=left, right=right) | And(left=left, right=right) | Or(left=left, right=right):
-            return (left, right)
-        case Not(operand=operand):
-            return (operand,)
-        case Where(condition=condition, then=then, otherwise=otherwise):
-            return (condition, then, otherwise)
-        case Every(body=body) | Some(body=body):
-            return (body,)
-    return ()
 
 
 def walk(expression: Expr[Any]) -> Iterator[Expr[Any]]:

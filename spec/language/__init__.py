@@ -2,8 +2,9 @@
 
 A rule reads the state before the step, and all its writes happen at once. Expressions have no truth
 value, so that `if`, `and`, `or`, `not` and chained comparisons cannot be misread: use `&`, `|`, `~`,
-`>>` (implies), `where()`, `every()` and `some()`. Whatever is wrong with a rule fails when its module
-is imported, with the rule's id and the line.
+`>>` (implies), `where()`, `every()` and `some()`. What Python would decide by itself is refused too: `is`, a look-up in a set or a
+dict, a truth value in place of a condition. No cell is read below the line that writes it, where it could be taken for the new value.
+Whatever is wrong with a rule fails when its module is imported, with the rule's id and the line.
 """
 
 from colofd.spec.language.canonical import canonical, canonical_claim, sha256

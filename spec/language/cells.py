@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Generic, Self, TypeVar, overload
 
-from colofd.spec.language.expressions import Expr, Parameter, Read, Sort, SpecError, lift
+from colofd.spec.language.expressions import Expr, Parameter, Read, Sort, SpecError, condition, lift
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -61,7 +61,7 @@ class State:
         if self._is_read_only:
             raise SpecError("a clause has no guards")
         recorded: list[Expr[bool]] = self._guards
-        recorded.extend(lift(guard, bool) for guard in guards)
+        recorded.extend(condition(guard) for guard in guards)
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that do not exist
         if name.startswith("__"):
@@ -72,6 +72,11 @@ class State:
         if not isinstance(inspect.getattr_static(type(self), name, None), Cell):
             raise SpecError(f"no cell {name!r} in {type(self).__name__}")
         object.__setattr__(self, name, value)
+
+    def _read(self, cell: Cell, key: tuple[Expr[Any], ...]) -> Expr[Any]:
+        if any(update.cell is cell for update in self._updates):
+            raise SpecError(f"{cell.name} is read below the line that writes it: a step reads what was there before, so read first")
+        return Read(cell, key)
 
     def _write(self, cell: Cell, key: tuple[Expr[Any], ...], bound: tuple[Parameter[Any], ...], value: object) -> None:
         if self._is_read_only:
@@ -93,10 +98,10 @@ class Scalar(Cell, Generic[T]):
     @overload
     def __get__(self, state: State, owner: type) -> Expr[T]: ...
     def __get__(self, state: State | None, owner: type) -> Self | Expr[T]:
-        return self if state is None else Read(self, ())
+        return self if state is None else state._read(self, ())  # noqa: SLF001  # cells and their state are one mechanism
 
     def __set__(self, state: State, value: Expr[T] | T) -> None:
-        state._write(self, (), (), value)  # noqa: SLF001  # cells and their state are one mechanism
+        state._write(self, (), (), value)  # noqa: SLF001  # likewise
 
 
 class Map(Cell, Generic[K, T]):
@@ -141,7 +146,7 @@ class MapOf(Generic[K, T]):
     state: State
 
     def __getitem__(self, key: Expr[K] | K) -> Expr[T]:
-        return Read(self.cell, (lift(key, self.cell.key[0]),))
+        return self.state._read(self.cell, (lift(key, self.cell.key[0]),))  # noqa: SLF001  # as in Scalar
 
     @overload
     def __setitem__(self, key: Expr[K], value: Expr[T] | T) -> None: ...
@@ -151,6 +156,8 @@ class MapOf(Generic[K, T]):
         if not isinstance(key, slice):
             self.state._write(self.cell, (lift(key, self.cell.key[0]),), (), value)  # noqa: SLF001  # as in Scalar
             return
+        if not all(end is None for end in (key.start, key.stop, key.step)):
+            raise SpecError(f"{self.cell.name} is written for one key, or as {self.cell.name}[:] for all")
         variable: Parameter[K] = Parameter(_variable_name(value), self.cell.key[0])
         content = value(variable) if isinstance(value, FunctionType) else value
         self.state._write(self.cell, (variable,), (variable,), content)  # noqa: SLF001  # as in Scalar
@@ -164,7 +171,7 @@ class RelationOf(Generic[K1, K2, T]):
     state: State
 
     def __getitem__(self, key: tuple[Expr[K1], Expr[K2]]) -> Expr[T]:
-        return Read(self.cell, self._lifted(key))
+        return self.state._read(self.cell, self._lifted(key))  # noqa: SLF001  # as in Scalar
 
     def __setitem__(self, key: tuple[Expr[K1], Expr[K2]], value: Expr[T] | T) -> None:
         self.state._write(self.cell, self._lifted(key), (), value)  # noqa: SLF001  # as in Scalar

@@ -33,6 +33,21 @@ def sort_name(sort: Sort) -> str:
     return sort.__name__
 
 
+class _Tracing:
+    """How many texts are being traced now."""
+
+    depth = 0
+
+
+def traced(text: Callable[..., T], *arguments: object) -> T:
+    """Return what a text returns. Meanwhile no expression can be looked up in a set or a dict, which would not find it by its value."""
+    _Tracing.depth += 1
+    try:
+        return text(*arguments)
+    finally:
+        _Tracing.depth -= 1
+
+
 class Expr(Generic[T]):
     """An expression of sort `sort`. Comparing two of them makes a third."""
 
@@ -47,7 +62,10 @@ class Expr(Generic[T]):
     def __ne__(self, other: object) -> "Expr[bool]":  # type: ignore[override]  # likewise
         return Not(self == other)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        if _Tracing.depth:
+            raise SpecError("an expression cannot be looked up in a set or a dict: use within() or where()")
+        return id(self)
 
     def within(self, *values: "T | Expr[T]") -> "Expr[bool]":
         """Return whether the expression equals one of `values`."""
@@ -57,16 +75,16 @@ class Expr(Generic[T]):
         return first
 
     def __and__(self, other: "Expr[bool]") -> "Expr[bool]":
-        return And(lift(self, bool), lift(other, bool))
+        return And(lift(self, bool), condition(other))
 
     def __or__(self, other: "Expr[bool]") -> "Expr[bool]":
-        return Or(lift(self, bool), lift(other, bool))
+        return Or(lift(self, bool), condition(other))
 
     def __invert__(self) -> "Expr[bool]":
         return Not(lift(self, bool))
 
     def __rshift__(self, other: "Expr[bool]") -> "Expr[bool]":
-        return Or(Not(lift(self, bool)), lift(other, bool))
+        return Or(Not(lift(self, bool)), condition(other))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,14 +204,47 @@ def lift(value: object, sort: Sort) -> Expr[Any]:
     return Literal(value, sort)
 
 
-def where(condition: Expr[bool], then: Expr[T], otherwise: Expr[T]) -> Expr[T]:
-    """Return the expression that is `then` where `condition` holds, and `otherwise` elsewhere."""
-    return Where(lift(condition, bool), then, lift(otherwise, then.sort))
+def condition(value: object) -> Expr[bool]:
+    """Return `value` as a condition; SpecError if it is none, or was decided by Python (`is`, `in`, `any()`) instead of by the state."""
+    if isinstance(value, bool):
+        raise SpecError(f"{value} is decided by Python and not by the state: use == within() every() some()")
+    return lift(value, bool)
+
+
+def parts(expression: Expr[Any]) -> tuple[Expr[Any], ...]:
+    """Return the direct parts of an expression."""
+    match expression:
+        case Read(key=key):
+            return key
+        case Equal(left=left, right=right) | And(left=left, right=right) | Or(left=left, right=right):
+            return (left, right)
+        case Not(operand=operand):
+            return (operand,)
+        case Where(condition=when, then=then, otherwise=otherwise):
+            return (when, then, otherwise)
+        case Every(body=body) | Some(body=body):
+            return (body,)
+    return ()
+
+
+def bound(expression: Expr[T], known: tuple[Parameter[Any], ...]) -> Expr[T]:
+    """Return the expression; SpecError if a variable in it is neither `known` nor of a quantifier around it."""
+    if isinstance(expression, Parameter) and not any(expression is each for each in known):
+        raise SpecError(f"{expression.name} is used outside of what it is a variable of")
+    inner = (*known, expression.variable) if isinstance(expression, Every | Some) else known
+    for part in parts(expression):
+        bound(part, inner)
+    return expression
+
+
+def where(when: Expr[bool], then: Expr[T], otherwise: Expr[T]) -> Expr[T]:
+    """Return the expression that is `then` where `when` holds, and `otherwise` elsewhere."""
+    return Where(condition(when), then, lift(otherwise, then.sort))
 
 
 def _quantify(make: "type[Every | Some]", body: Callable[..., Expr[bool]], sorts: tuple[Sort, ...]) -> Expr[bool]:
     variables: list[Parameter[Any]] = [Parameter(name, sort) for name, sort in zip(inspect.signature(body).parameters, sorts, strict=True)]
-    formula: Expr[bool] = lift(body(*variables), bool)
+    formula: Expr[bool] = condition(body(*variables))
     for variable in reversed(variables):
         formula = make(variable, formula)
     return formula

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from colofd.spec.language.cells import State, Update
-from colofd.spec.language.expressions import SpecError
-from colofd.spec.language.rules import Actor, Clause, Rule, RuleBook, Spec, describe, locate
+from colofd.spec.language.expressions import SpecError, traced
+from colofd.spec.language.rules import Actor, Clause, Rule, RuleBook, Spec, describe, kept_by, locate
 
 S = TypeVar("S", bound=State)
 
@@ -53,10 +53,10 @@ class Layer(Generic[S]):
             try:
                 rule = self._base_rule(identifier)
                 own = {parameter.name: parameter for parameter in rule.parameters}
-                function(state, *(own[name] for name in list(inspect.signature(function).parameters)[1:]))
+                traced(function, state, *(own[name] for name in list(inspect.signature(function).parameters)[1:]))
+                guards, updates = kept_by(state, rule.parameters)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
-            guards, updates = tuple(state._guards), tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
             self._require_own(updates, identifier, function)
             self.extended[rule.id] = dataclasses.replace(
                 rule,

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from colofd.spec.language.cells import State
-from colofd.spec.language.expressions import Expr, Literal, Parameter, Some, SpecError, lift
+from colofd.spec.language.expressions import Expr, Literal, Parameter, Some, SpecError, bound, condition, traced
 from colofd.spec.language.rules import Clause, Rule, Spec, describe, locate, location_of, parameters_of
 
 S = TypeVar("S", bound=State)
@@ -123,15 +123,15 @@ class ProgressBook(Generic[S]):
             doc = describe(function, identifier, source)
             try:
                 parameters = parameters_of(function)
-                said = function(self._read_only(), *parameters)
+                said = traced(function, self._read_only(), *parameters)
                 measure = Measure(
                     identifier,
                     doc,
                     source,
                     parameters,
-                    lift(said.during, bool),
-                    lift(said.goal, bool),
-                    tuple(_set_of(part) for part in said.remaining),
+                    bound(condition(said.during), parameters),
+                    bound(condition(said.goal), parameters),
+                    tuple(_set_of(bound(part, parameters)) for part in said.remaining),
                     tuple(self._rule(each) for each in helpful),
                     self.excuses(excused),
                     location_of(function),
@@ -151,11 +151,11 @@ class ProgressBook(Generic[S]):
         def trace(function: Callable[[S], tuple[Expr[bool], Expr[bool]]]) -> Callable[[S], tuple[Expr[bool], Expr[bool]]]:
             doc = describe(function, identifier, source)
             try:
-                start, end = function(self._read_only())
+                start, end = traced(function, self._read_only())
                 linked = tuple(self._link(*((each, {}) if isinstance(each, str) else each)) for each in links)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
-            self.chains.append(Chain(identifier, doc, source, lift(start, bool), lift(end, bool), linked, location_of(function)))
+            self.chains.append(Chain(identifier, doc, source, condition(start), condition(end), linked, location_of(function)))
             return function
 
         return trace
@@ -168,7 +168,7 @@ class ProgressBook(Generic[S]):
         def trace(function: Callable[[S], Expr[bool]]) -> Callable[[S], Expr[bool]]:
             doc = describe(function, identifier, source)
             try:
-                formula = lift(function(self._read_only()), bool)
+                formula = bound(condition(traced(function, self._read_only())), ())
                 enders = tuple(self._rule(each) for each in ended_by)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
@@ -199,7 +199,7 @@ class ProgressBook(Generic[S]):
             return Excuse(rule, excused.because, Literal(True, bool))
         own = {parameter.name: parameter for parameter in rule.parameters}
         names = list(inspect.signature(excused.where).parameters)[1:]
-        return Excuse(rule, excused.because, lift(excused.where(self._read_only(), *(own[name] for name in names)), bool))
+        return Excuse(rule, excused.because, condition(traced(excused.where, self._read_only(), *(own[name] for name in names))))
 
     def _link(self, identifier: str, values: Mapping[str, Enum]) -> Link:
         for measure in self.measures:
@@ -214,4 +214,4 @@ def _set_of(formula: Expr[bool]) -> Remaining:
     while isinstance(formula, Some):
         members.append(formula.variable)
         formula = formula.body
-    return Remaining(tuple(members), lift(formula, bool))
+    return Remaining(tuple(members), condition(formula))

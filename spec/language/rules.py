@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from colofd.spec.language.cells import State, Update
-from colofd.spec.language.expressions import Expr, Index, Parameter, Sort, SpecError, lift
+from colofd.spec.language.expressions import Expr, Index, Parameter, Sort, SpecError, bound, condition, traced
 
 S = TypeVar("S", bound=State)
 
@@ -108,6 +108,15 @@ def parameters_of(function: Callable[..., object], *, states: int = 1) -> tuple[
     return tuple(Parameter(name, _sort_of(hints.get(name), name)) for name in names)
 
 
+def kept_by(state: State, parameters: tuple[Parameter[Any], ...]) -> tuple[tuple[Expr[bool], ...], tuple[Update, ...]]:
+    """Return guards and updates that a state kept while a text with these parameters was traced."""
+    updates: tuple[Update, ...] = tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
+    for update in updates:
+        for part in (*update.key, update.value):
+            bound(part, (*parameters, *update.bound))
+    return tuple(bound(guard, parameters) for guard in state._guards), updates  # noqa: SLF001  # likewise
+
+
 @dataclass
 class RuleBook(Generic[S]):
     """The rules of one module: `@rules.rule(...)` traces a function and keeps the rule."""
@@ -123,10 +132,10 @@ class RuleBook(Generic[S]):
             state = self.state()
             try:
                 parameters = parameters_of(function)
-                function(state, *parameters)
+                traced(function, state, *parameters)
+                guards, updates = kept_by(state, parameters)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
-            guards, updates = tuple(state._guards), tuple(state._updates)  # noqa: SLF001  # the trace that the state kept
             self.rules.append(Rule(str(identifier), doc, source, question, by, parameters, guards, updates, location_of(function)))
             return function
 
@@ -149,7 +158,7 @@ class ClauseBook(Generic[S]):
         def trace(function: Callable[[S], Expr[bool]]) -> Callable[[S], Expr[bool]]:
             doc = describe(function, identifier, source)
             try:
-                formula = lift(function(self.state(is_read_only=True)), bool)
+                formula = bound(condition(traced(function, self.state(is_read_only=True))), ())
             except SpecError as error:
                 raise locate(error, identifier, function) from error
             self.clauses.append(Clause(identifier, doc, source, formula, location_of(function)))

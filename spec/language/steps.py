@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 from colofd.spec.language.cells import Cell, State
-from colofd.spec.language.expressions import Expr, Parameter, SpecError, lift
+from colofd.spec.language.expressions import Expr, Parameter, SpecError, bound, condition, traced
 from colofd.spec.language.rules import Rule, Spec, describe, locate, location_of, parameters_of
 
 S = TypeVar("S", bound=State)
@@ -74,7 +74,7 @@ class StepBook(Generic[S]):
             doc = describe(function, identifier, source)
             try:
                 parameters = parameters_of(function, states=2)
-                formula = lift(function(*self._states(), *parameters), bool)
+                formula = bound(condition(traced(function, *self._states(), *parameters)), parameters)
             except SpecError as error:
                 raise locate(error, identifier, function) from error
             self.claims.append(StepClaim(identifier, doc, source, parameters, formula, location_of(function)))
@@ -94,10 +94,10 @@ class StepBook(Generic[S]):
             doc = describe(function, rule, source)
             try:
                 own = {parameter.name: parameter for parameter in self._rule(rule).parameters}
-                condition, effect = function(*self._states(), *(own[name] for name in list(inspect.signature(function).parameters)[2:]))
+                when, effect = traced(function, *self._states(), *(own[name] for name in list(inspect.signature(function).parameters)[2:]))
             except SpecError as error:
                 raise locate(error, rule, function) from error
-            self.abilities.append(Ability(rule, doc, source, lift(condition, bool), lift(effect, bool), location_of(function)))
+            self.abilities.append(Ability(rule, doc, source, condition(when), condition(effect), location_of(function)))
             return function
 
         return trace

@@ -34,6 +34,9 @@ rules = RuleBook(World)
 clauses = ClauseBook(World)
 ANYWHERE = dict(by=Actor.RECEIVER, source="file.c:function")
 
+OTHER = Parameter("other", Page)
+CHANNEL = Constant("channel", Channel)
+
 def advances(s):
     return s.phase == Colour.FIRST  # wrong in a helper
 """
@@ -48,6 +51,8 @@ def text(s: World, page: Expr[Page]) -> None:
 '''
 
 NO_TRUTH = "an expression has no truth value"
+NO_LOOKUP = "an expression cannot be looked up in a set or a dict"
+BY_PYTHON = "is decided by Python and not by the state"
 
 WRONG_LINES = {
     "if": ("if s.ready: s.phase = Phase.FIRST", NO_TRUTH),
@@ -71,6 +76,22 @@ WRONG_LINES = {
     "relation written without a key": ("s.packet = True", "packet has keys"),
     "two writes of a scalar": ("s.phase = Phase.FIRST; s.phase = Phase.SECOND", "phase is written twice"),
     "two writes of a map": ("s.dirty[page] = True; s.dirty[:] = False", "dirty is written twice"),
+    "membership in a set": ("s.when(s.phase in {Phase.FIRST, Phase.SECOND})", NO_LOOKUP),
+    "no membership in a set": ("s.when(s.phase not in {Phase.FIRST, Phase.SECOND})", NO_LOOKUP),
+    "value from a dict": ("s.phase = {Phase.FIRST: Phase.SECOND}.get(s.phase, Phase.FIRST)", NO_LOOKUP),
+    "identity": ("s.when(s.phase is Phase.FIRST)", BY_PYTHON),
+    "no identity": ("s.when(s.phase is not Phase.FIRST)", BY_PYTHON),
+    "membership of itself": ("s.when(page in (page,))", BY_PYTHON),
+    "all of nothing": ("s.when(all(s.dirty[q] for q in ()))", BY_PYTHON),
+    "truth value as an operand": ("s.when(s.ready | any(()))", BY_PYTHON),
+    "truth value as a condition": ("s.phase = where(s.phase is Phase.FIRST, s.phase, Phase.FIRST)", BY_PYTHON),
+    "truth value in a quantifier": ("s.when(every(Page)(lambda q: q is page))", BY_PYTHON),
+    "slice with ends": ("s.dirty[page:page] = False", "written for one key, or as dirty[:] for all"),
+    "read below its write": (
+        "s.phase = Phase.SECOND; s.dirty[page] = s.phase == Phase.SECOND",
+        "phase is read below the line that writes it",
+    ),
+    "map read below its write": ("s.dirty[page] = True; s.packet[CHANNEL, page] = s.dirty[page]", "dirty is read below the line"),
     "in a lambda": ("s.dirty[:] = lambda q: s.dirty[q] and s.ready", NO_TRUTH),
     "in a quantifier": ("s.when(every(Page)(lambda q: not s.dirty[q]))", NO_TRUTH),
 }
@@ -100,6 +121,16 @@ def test_a_wrong_line_is_named(tmp_path: Path, case: str) -> None:
     assert message.startswith("the.rule: ")
     assert fault in message
     assert message.endswith(f"({path}:{line_with(text, '# wrong')})")
+
+
+ESCAPED = "kept = []; s.when(every(Page)(lambda q: kept.append(q) or s.dirty[q])); s.dirty[kept[0]] = True"
+
+
+@pytest.mark.parametrize("line", ["s.when(s.dirty[OTHER])", "s.dirty[OTHER] = True", "s.dirty[:] = lambda q: s.dirty[OTHER]", ESCAPED])
+def test_a_variable_of_another_text_is_refused(tmp_path: Path, line: str) -> None:
+    """Given a rule with a variable that neither it nor a quantifier around it has, then SpecError names both."""
+    message, _ = failure(tmp_path, HEAD + RULE.format(line=line))
+    assert message.startswith(f"the.rule: {'q' if line is ESCAPED else 'other'} is used outside of what it is a variable of")
 
 
 @pytest.mark.parametrize("line", ["pass", "s.phase = where(s.ready, s.phase, s.phase)", "s.dirty[:] = lambda q: s.dirty[q] & s.ready"])
