@@ -13,7 +13,7 @@ from colofd.model.solver import SolverName, solver
 from colofd.spec.constants import Step
 from colofd.spec.language import Expr, Not, RuleBook, Spec, SpecError, StepBook
 from colofd.spec.protocol import BOTH_SIDES, SPEC
-from colofd.spec.state import At, Channel, Page, Phase, World
+from colofd.spec.state import At, Carried, Channel, Page, Phase, Value, World, is_multifd
 from colofd.spec.steps import steps, steps_of_both
 
 SOLVERS = tuple(SolverName)
@@ -65,6 +65,34 @@ def test_a_thread_that_does_not_wait_for_others_is_found() -> None:
         s.channel_at[channel] = At.READY
 
     assert not_proved(changed(Step.RELEASE, release), steps) == {"barrier.release keeps to order.barrier"}
+
+
+def _flushes_too_much(s: World) -> None:
+    """All that has ever arrived is copied."""
+    s.when(s.phase == Phase.RECEIVED)
+    s.phase = Phase.FLUSHING
+    s.guest_running = False
+    s.peer_dirty[:] = lambda q: s.peer_dirty[q] | s.received[q]
+    s.own_dirty[:] = False
+
+
+def _reads_into_both(s: World, channel: Expr[Channel], page: Expr[Page], value: Expr[Value]) -> None:
+    """Before COLO a page is read into the guest as well."""
+    s.when(is_multifd(channel), s.channel_at[channel] == At.BODY, s.packet[channel, page] == Carried.NORMAL, s.phase == Phase.PRECOPY)
+    s.guest[page] = value
+    s.cache[page] = value
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "broken"),
+    [
+        (Step.FLUSH_BEGIN, _flushes_too_much, "checkpoint.flush-begin keeps to write.dirty"),
+        (Step.READ_PART, _reads_into_both, "receive.read-part keeps to write.guest"),
+    ],
+)
+def test_memory_that_is_written_needlessly_is_found(step: str, text: Callable[..., None], broken: str) -> None:
+    """Control: given a step that writes or records more than it has to, and leaves no wrong content, then the claim of who writes fails."""
+    assert broken in not_proved(changed(step, text), steps)
 
 
 def test_a_step_that_changes_nothing_is_found() -> None:
