@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import Any
 
+from colofd.spec.language.cells import Update
 from colofd.spec.language.expressions import And, Constant, Equal, Every, Expr, Literal, Not, Or, Parameter, Read, Some, Where
 
 
@@ -38,6 +39,13 @@ def prose(expression: Expr[Any]) -> str:  # noqa: C901  # one case for each kind
         case Some(variable=variable, body=body):
             return f"∃{variable.name}. {prose(body)}"
     raise AssertionError(expression)
+
+
+def update_prose(update: Update) -> str:
+    """Return one write of a step as one line of text; one that is made for all values of a key begins with ∀."""
+    everyone = "".join(f"∀{variable.name}. " for variable in update.bound)
+    key = f"[{', '.join(prose(part) for part in update.key)}]" if update.key else ""
+    return f"{everyone}{update.cell.name}{key} := {prose(update.value)}"
 
 
 def _tight(expression: Expr[Any], inside: type[And] | type[Or] | None = None) -> str:

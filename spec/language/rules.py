@@ -33,7 +33,8 @@ class Actor(StrEnum):
 class Rule:
     """A guarded command: where all `guards` hold, all `updates` may happen at once.
 
-    `id` never changes, `source` names the QEMU file and function, `question` what the mail thread asked.
+    `id` never changes, `source` names the QEMU file and function, `question` has ids of questions of the mail
+    thread that it answers (spec/questions.py), with commas between them.
     """
 
     id: str

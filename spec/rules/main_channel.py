@@ -21,7 +21,7 @@ def main_prepare(s: World) -> None:
     Step.MAIN_ZERO_PAGE,
     by=Actor.RECEIVER,
     source="migration/ram.c:ram_handle_zero",
-    question="Zero processing: the same checks in multifd and in the legacy path?",
+    question="question.same-zero-checks",
 )
 def main_zero_page(s: World, page: Expr[Page]) -> None:
     """A zero record: the buffer is cleared whatever has arrived before. The main channel never elides by the receivedmap."""
@@ -52,7 +52,7 @@ def main_read_page(s: World, page: Expr[Page], value: Expr[Value]) -> None:
     Step.MAIN_MIRROR,
     by=Actor.RECEIVER,
     source="migration/ram.c:ram_load_precopy",
-    question="The main channel writes guest then cache, multifd cache then guest: is that intended?",
+    question="question.write-order",
 )
 def main_mirror(s: World, page: Expr[Page]) -> None:
     """The page is copied from the guest to the cache if that was latched, and the record is done."""

@@ -26,7 +26,7 @@ def _all_exited(s: World) -> Expr[bool]:
     Step.START,
     by=Actor.RECEIVER,
     source="migration/migration.c:process_incoming_migration_co",
-    question="Is the cache alive until the threads exit?",
+    question="question.cache-alive",
 )
 def start(s: World) -> None:
     """The cache (with COLO) and the receivedmap exist before the first receive thread runs."""
@@ -112,7 +112,7 @@ def commit(s: World) -> None:
     Step.TAKE_OVER,
     by=Actor.RECEIVER,
     source="migration/colo.c:secondary_vm_do_failover",
-    question="Threads run past the point where COLO is disabled?",
+    question="question.threads-past-colo",
 )
 def take_over(s: World) -> None:
     """The primary is gone: the guest carries on as it is. A flush is finished first; a checkpoint half received is dropped."""
@@ -133,7 +133,7 @@ def stop(s: World) -> None:
     Step.RELEASE_CACHE,
     by=Actor.RECEIVER,
     source="migration/migration.c:migration_incoming_state_destroy, colo_release_ram_cache",
-    question="Is the cache alive until the threads exit?",
+    question="question.cache-alive",
 )
 def release_cache(s: World) -> None:
     """The cache is freed once every receive thread has ended."""
@@ -145,7 +145,7 @@ def release_cache(s: World) -> None:
     Step.RELEASE_RECEIVEDMAP,
     by=Actor.RECEIVER,
     source="migration/ram.c:ram_load_cleanup, after multifd_recv_cleanup",
-    question="receivedmap cleanup race (2024-09-17)",
+    question="question.receivedmap-race",
 )
 def release_receivedmap(s: World) -> None:
     """The receivedmap is freed after the cache, once every receive thread has ended."""

@@ -42,7 +42,7 @@ def land(s: World, channel: Expr[Channel], page: Expr[Page], value: Expr[Value])
     Step.PREPARE,
     by=Actor.RECEIVER,
     source="migration/multifd-colo.c:multifd_colo_prepare_recv, multifd-nocomp.c:multifd_ram_unfill_packet",
-    question="Hook inside nocomp_recv instead? Threads run past the point where COLO is disabled?",
+    question="question.hook-place, question.threads-past-colo",
 )
 def prepare(s: World, channel: Expr[Channel]) -> None:
     """A packet header is accepted: in COLO every page of it, normal or zero, is recorded dirty, and mirroring is decided once.
@@ -58,7 +58,7 @@ def prepare(s: World, channel: Expr[Channel]) -> None:
     Step.ZERO_PAGE,
     by=Actor.RECEIVER,
     source="migration/multifd-zero-page.c:multifd_recv_zero_page_process",
-    question="Zero processing on the cache, and setting receivedmap: intended?",
+    question="question.zero-on-cache",
 )
 def zero_page(s: World, channel: Expr[Channel], page: Expr[Page]) -> None:
     """A zero page: the first arrival trusts the fresh buffer, later ones clear it."""
@@ -96,7 +96,7 @@ def payload_complete(s: World, channel: Expr[Channel]) -> None:
     Step.MIRROR,
     by=Actor.RECEIVER,
     source="migration/multifd-colo.c:multifd_colo_process_recv",
-    question="The main channel writes guest then cache, multifd cache then guest: is that intended?",
+    question="question.write-order",
 )
 def mirror_page(s: World, channel: Expr[Channel], page: Expr[Page]) -> None:
     """A landed page is copied from the cache to the guest if that was latched; a zero page is cleared in the guest, elided or not."""
@@ -118,7 +118,7 @@ def packet_done(s: World, channel: Expr[Channel]) -> None:
     Step.PARK,
     by=Actor.RECEIVER,
     source="migration/multifd.c:multifd_recv_thread, sem_sync",
-    question="What does p->mutex protect?",
+    question="question.channel-mutex",
 )
 def park(s: World, channel: Expr[Channel]) -> None:
     """SYNC was read: the thread waits for the main thread. It reads nothing of the next round before it is released."""
