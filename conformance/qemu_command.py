@@ -11,7 +11,10 @@ from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, f
 
 @click.group()
 def qemu() -> None:
-    """Have real QEMUs to compare with, beside the host and without changing it."""
+    """Have real QEMUs to compare with, beside the host and without changing it.
+
+    Exit codes: 0 it is there, or it holds; 1 something was found; 2 it could not be had or run.
+    """
 
 
 @qemu.command("get")

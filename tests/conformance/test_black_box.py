@@ -15,6 +15,7 @@ from colofd.conformance.black_box_schedules import (
     run_race,
     run_schedule,
 )
+from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import Qemu, QemuUnavailable, get
 from colofd.conformance.qemu.subject import QemuReceiver
 from colofd.conformance.schedules import failover_with_one_sync_missing, own_write_is_undone
@@ -93,10 +94,13 @@ def test_what_cannot_be_seen_is_no_pass() -> None:
 
 
 def test_a_real_qemu_passes_drawn_schedules(qemu: Qemu) -> None:
-    """Given QEMU 11.1, when drawn schedules without known trouble are run, then guest RAM is always what the spec says."""
+    """Given QEMU 11.1, when drawn schedules are run, then guest RAM is what the spec says, but where its profile says otherwise."""
     findings = Findings()
     run_all_drawn(lambda options: QemuReceiver(qemu, options), findings, 30, 1, SECONDS)
-    assert (findings.violations, findings.errors) == ({}, [])
+    known = Known("qemu-11.1")
+    found = [(name, violation) for broken in findings.violations.values() for name, violation in broken]
+    assert [str(violation) for name, violation in found if not known.shown_by(violation, name)] == []
+    assert findings.errors == []
     assert findings.held["checkpoint.commit"] > 10
 
 

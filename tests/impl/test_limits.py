@@ -96,4 +96,6 @@ def test_without_a_host_only_this_machine_can_connect() -> None:
         address = destination.listen("tcp::0")
         assert address.startswith("tcp:127.0.0.1:")
         socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))).close()
+    # Another one, for a channel that is closed at once ends the first.
+    with Destination(BLOCKS, 0) as destination:
         assert destination.listen("tcp:0.0.0.0:0").startswith("tcp:0.0.0.0:")
