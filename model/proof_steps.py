@@ -9,7 +9,7 @@ from colofd.model.proof_trees import after, cells_read
 from colofd.spec.language import Expr, Literal, Parameter, Read, Rule, Some, Spec, StepBook, Update
 from colofd.spec.language.cells import Cell
 from colofd.spec.protocol import BOTH_SIDES, SPEC
-from colofd.spec.steps import steps, steps_of_both
+from colofd.spec.steps import BEGINNINGS, steps, steps_of_both
 
 _TRUE: Literal[bool] = Literal(True, bool)
 _FALSE: Literal[bool] = Literal(False, bool)
@@ -17,7 +17,15 @@ _FALSE: Literal[bool] = Literal(False, bool)
 
 def all_step_obligations() -> tuple[Obligation, ...]:
     """Return what the receive path and both sides owe for the claims about their steps."""
-    return (*step_obligations(SPEC, steps), *step_obligations(BOTH_SIDES, steps_of_both))
+    return (*step_obligations(SPEC, steps), *step_obligations(BOTH_SIDES, steps_of_both), *beginning_obligations(BEGINNINGS))
+
+
+def beginning_obligations(beginnings: Spec) -> tuple[Obligation, ...]:
+    """Return that there are initial states, and that each change which leads from one of them to another does so from all."""
+    initial = beginnings.initial
+    exist = Obligation(f"{initial.id} is a state", Kind.VACUITY, (initial.formula,), _FALSE, Answer.SOME)
+    changed = ((rule, (initial.formula, *rule.guards)) for rule in beginnings.rules)
+    return (exist, *(Obligation(f"{rule.id} is anything", Kind.ABILITY, here, after(rule, initial.formula)) for rule, here in changed))
 
 
 def step_obligations(spec: Spec, book: StepBook[Any]) -> tuple[Obligation, ...]:

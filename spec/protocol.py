@@ -6,14 +6,14 @@ from colofd.spec.language import canonical, canonical_claim, sha256
 from colofd.spec.progress import both_sides, receiver, waits
 from colofd.spec.receive_orders import RECEIVE_ORDERS
 from colofd.spec.receive_path import SPEC
-from colofd.spec.steps import steps, steps_of_both
+from colofd.spec.steps import BEGINNINGS, steps, steps_of_both
 
 __all__ = ["BOTH_SIDES", "SPEC", "spec_sha256"]
 
 
 def spec_sha256() -> str:
     """Return the SHA-256 (hex) of what the spec means: traced rules, clauses and claims, and the wire tables. Prose does not count."""
-    parts = {"receive path": SPEC, "receive orders": RECEIVE_ORDERS, "both sides": BOTH_SIDES}
+    parts = {"receive path": SPEC, "receive orders": RECEIVE_ORDERS, "both sides": BOTH_SIDES, "beginnings": BEGINNINGS}
     books = (receiver.progress, both_sides.progress, waits.waits)
     claims = [
         *(claim for book in (steps, steps_of_both) for claim in (*book.claims, *book.abilities)),

@@ -1,6 +1,7 @@
-"""What no step does, what must stay possible, and that no step is for nothing: claims about the states before and after a step."""
+"""What no step does, what must stay possible, that no step is for nothing, and in how many states all of it begins."""
 
 from colofd.spec.steps import abilities, orders, writes
+from colofd.spec.steps.beginnings import BEGINNINGS
 from colofd.spec.steps.books import steps, steps_of_both
 
-__all__ = ["abilities", "orders", "steps", "steps_of_both", "writes"]
+__all__ = ["BEGINNINGS", "abilities", "orders", "steps", "steps_of_both", "writes"]

@@ -8,13 +8,14 @@ import pytest
 
 from colofd.model.proof import verdicts
 from colofd.model.proof_sorts import question_cycle
-from colofd.model.proof_steps import all_step_obligations, step_obligations
+from colofd.model.proof_steps import all_step_obligations, beginning_obligations, step_obligations
 from colofd.model.solver import SolverName, solver
+from colofd.spec.both_sides import BothSides, DeviceState
 from colofd.spec.constants import Step
-from colofd.spec.language import Expr, Not, RuleBook, Spec, SpecError, StepBook
+from colofd.spec.language import Expr, Not, RuleBook, Spec, SpecError, StepBook, every
 from colofd.spec.protocol import BOTH_SIDES, SPEC
-from colofd.spec.state import At, Carried, Channel, Page, Phase, Value, World, is_multifd
-from colofd.spec.steps import steps, steps_of_both
+from colofd.spec.state import ZERO, At, Carried, Channel, Page, Phase, Value, World, is_multifd
+from colofd.spec.steps import BEGINNINGS, steps, steps_of_both
 
 SOLVERS = tuple(SolverName)
 
@@ -155,6 +156,24 @@ def test_a_claim_that_forbids_to_do_nothing_is_found() -> None:
         return then.packet[channel, page] != now.packet[channel, page]
 
     assert "restless allows no step at all" in not_proved(SPEC, book)
+
+
+@pytest.mark.parametrize(
+    ("also", "broken"),
+    [
+        (lambda s: every(Page)(lambda p: s.guest[p] == ZERO), {"begin.guest is anything"}),
+        (lambda s: every(Page)(lambda p: s.primary[p] == s.guest[p]), {"begin.primary is anything", "begin.guest is anything"}),
+        (lambda s: s.colo, {"begin.set-up is anything"}),
+        (lambda s: every(DeviceState)(lambda d: s.is_loadable[d]), {"begin.loadable is anything"}),
+        (lambda s: s.guest_running, {"initial is a state"}),
+    ],
+)
+def test_a_beginning_with_fewer_states_is_found(also: Callable[[BothSides], Expr[bool]], broken: set[str]) -> None:
+    """Control: given initial states of which more is demanded, when they are proved to be as free as they should be, then that fails."""
+    initial = dataclasses.replace(BEGINNINGS.initial, formula=BEGINNINGS.initial.formula & also(BothSides()))
+    owed = beginning_obligations(dataclasses.replace(BEGINNINGS, initial=initial))
+    found = {each.obligation.name for each in verdicts(BOTH_SIDES, owed, [solver(SolverName.Z3)]) if not each.is_proved}
+    assert broken <= found
 
 
 def test_a_wrong_text_is_refused() -> None:
