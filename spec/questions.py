@@ -42,9 +42,9 @@ QUESTIONS: Final = (
         "question.threads-past-colo",
         "Receive threads run past the point where COLO is disabled. Does that matter?",
         _SEED,
-        "For memory it does not: that goes by the capability, and is freed when the threads have ended. For the guest it does: "
-        "a packet may be between payload and processing when failover comes, so whether it is mirrored is decided once, at its header, by a "
-        "phase that never comes back. QEMU asks again after the payload, and half a checkpoint gets into the guest that has taken over.",
+        "For memory it does not: that goes by the capability, and is freed when the threads have ended. For the guest it does: a "
+        "packet may be between payload and processing when failover comes, so whether it is mirrored is decided once, at its header, by "
+        "a phase that never comes back. QEMU asks again after the payload, and half a checkpoint gets into the guest that has taken over.",
         ("receive.prepare", "failover.take-over", "receive.latched", "isolation.guest", "thread.exit", "mirror.decided-again"),
     ),
     Question(
@@ -59,8 +59,8 @@ QUESTIONS: Final = (
         "question.write-order",
         "The main channel writes guest then cache, multifd cache then guest, and without COLO it is unclear: is that intended?",
         _SEED,
-        "It is allowed. Without COLO pages go to the guest directly. With it, both orders leave the same at every barrier, which is proved; "
-        "between barriers they differ, for instance in where half a page lies after a failed read.",
+        "It is allowed. Without COLO pages go to the guest directly. With it, both orders leave the same at every barrier, which is "
+        "proved; between barriers they differ, for instance in where half a page lies after a failed read.",
         ("receive.mirror", "main.mirror", "mirror.precopy", "orders.buffer", "main.guest-first"),
     ),
     Question(
@@ -130,7 +130,7 @@ QUESTIONS: Final = (
         "Does a failover ever leave part of a checkpoint in the guest?",
         "the thread of the series, 2026-01-20 and 2026-01-21",
         "It must not: RAM and device state are the last commit and what the guest has made of it since. That is the first clause here. "
-        "QEMU 11.1.3 breaks it for RAM (observed), and by its source for device state.",
+        "QEMU 11.1.3 breaks it for RAM (observed) and, by the source of its time, for device state.",
         (
             "isolation.guest",
             "isolation.device",
