@@ -8,7 +8,7 @@ with `NotObservable`.
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -33,7 +33,7 @@ class NotObservable(Exception):  # noqa: N818  # says what is the case
 class Version:
     """What a schedule must know of a receiver's version: how to speak to it, and why it has no COLO, or none with multifd."""
 
-    dialect: Dialect = Dialect()
+    dialect: Dialect = field(default_factory=Dialect)
     lacks_colo: str = ""
     lacks_multifd_with_colo: str = ""
 
@@ -210,7 +210,7 @@ class BlackBoxRun:
 
     def check_end(self) -> None:
         """Look at guest RAM once more, when nothing is left to do."""
-        if self._committed is not None:
+        if self._committed is not None and self.options.colo:
             self._compare_isolation()
 
     # Moves that cannot be made from outside.

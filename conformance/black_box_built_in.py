@@ -3,10 +3,15 @@
 import socket
 from typing import Final
 
+from colofd.conformance.black_box_wire import State
 from colofd.conformance.subjects import BLOCK, PATIENCE, Options
+from colofd.conformance.wire_streams import MACHINE
 from colofd.impl import Block, Destination
 from colofd.impl.phases import Phase
+from colofd.spec.constants import UUID_SIZE
+from colofd.spec.reasons import Rejected
 
+_LOOK_SECONDS: Final = 0.01
 _IN_COLO: Final = frozenset({Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FLUSHING})
 
 
@@ -15,8 +20,16 @@ class BuiltInFromOutside:
 
     def __init__(self, options: Options) -> None:
         blocks = [Block(BLOCK, options.pages * options.page_size)]
+        self._bytes = options.pages * options.page_size
         self.destination = Destination(
-            blocks, options.channels, colo=options.colo, compression=options.compression, page_size=options.page_size, deadlines=PATIENCE
+            blocks,
+            options.channels,
+            colo=options.colo,
+            compression=options.compression,
+            page_size=options.page_size,
+            machine=MACHINE,
+            uuid=bytes(UUID_SIZE),
+            deadlines=PATIENCE,
         )
 
     def connect(self) -> socket.socket:
@@ -26,8 +39,23 @@ class BuiltInFromOutside:
         return near
 
     def guest(self) -> bytes:
-        """Return guest RAM as it is now."""
-        return self.destination.guest(BLOCK).tobytes()
+        """Return guest RAM as it is now; a receiver that has not started has none, which is zeros."""
+        try:
+            return self.destination.guest(BLOCK).tobytes()
+        except Rejected:
+            return bytes(self._bytes)
+
+    def look(self) -> tuple[State, str]:
+        """Return its state, and what was refused; a refusal in COLO is one, too."""
+        if self.is_completed():
+            return State.COMPLETED, ""
+        try:
+            self.destination.wait(_LOOK_SECONDS)
+        except Rejected as rejected:
+            return State.FAILED, str(rejected)
+        except TimeoutError:
+            pass
+        return State.BUSY, ""
 
     def is_in_colo(self) -> bool:
         """Return whether it is in COLO state."""

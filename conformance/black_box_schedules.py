@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 
-from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable
+from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable, Version
 from colofd.conformance.schedules import CONTENTS, DIRECTED, SHAPES, VARIANTS, Directed, plain
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
@@ -59,11 +59,14 @@ class Findings:
             self.errors.append(f"{name} {set_up}: {type(error).__name__}: {error}")
 
 
-def run_schedule(make: Make, options: Options, schedule: Callable[[BlackBoxRun], None], seconds: float) -> Mapping[str, int]:
-    """Run one schedule to its end; return what was checked, how often."""
+def run_schedule(
+    make: Make, options: Options, schedule: Callable[[BlackBoxRun], None], seconds: float, version: Version | None = None
+) -> Mapping[str, int]:
+    """Run one schedule to its end, as far as the version can do it; return what was checked, how often."""
+    options = version.adapted(options) if version else options
     receiver = make(options)
     try:
-        run = BlackBoxRun(receiver, options, seconds)
+        run = BlackBoxRun(receiver, options, seconds, version)
         try:
             schedule(run)
             run.check_end()
@@ -74,7 +77,9 @@ def run_schedule(make: Make, options: Options, schedule: Callable[[BlackBoxRun],
     return run.checked
 
 
-def run_all_directed(make: Make, findings: Findings, seconds: float, progress: Callable[[str], None]) -> None:
+def run_all_directed(
+    make: Make, findings: Findings, seconds: float, progress: Callable[[str], None], version: Version | None = None
+) -> None:
     """Run the directed schedules in each set-up, and the plain one in each shape."""
     cases: list[tuple[Options, Directed]] = [(options, schedule) for options in VARIANTS for schedule in DIRECTED]
     cases += [(options, plain) for options in SHAPES]
@@ -84,7 +89,7 @@ def run_all_directed(make: Make, findings: Findings, seconds: float, progress: C
         # The moves that a black box has are those of the lockstep; it refuses the others itself.
         run: Any = schedule
         if not options.is_mirror_deferred:
-            findings.note(schedule.__name__, lambda: run_schedule(make, options, run, seconds), set_up)  # noqa: B023  # called at once
+            findings.note(schedule.__name__, lambda: run_schedule(make, options, run, seconds, version), set_up)  # noqa: B023  # called at once
 
 
 def failover_in_full_flow(run: BlackBoxRun) -> None:
@@ -113,13 +118,16 @@ def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.
             run.peer.ends[channel].sendall(run.peer.packet(channel, run.peer.take(pages)))
 
 
-def run_race(make: Make, findings: Findings, count: int, seconds: float) -> None:
-    """Run the race `count` times."""
+def run_race(make: Make, findings: Findings, count: int, seconds: float, version: Version | None = None) -> None:
+    """Run the race `count` times, or once if it cannot be run."""
+    name = failover_in_full_flow.__name__
     for _ in range(count):
-        findings.note(failover_in_full_flow.__name__, lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds))
+        findings.note(name, lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds, version))
+        if name in findings.not_observable:
+            return
 
 
-def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float) -> None:
+def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float, version: Version | None = None) -> None:
     """Run `count` drawn schedules; if one is broken, Hypothesis looks for a shorter one."""
     moves = st.lists(st.tuples(st.sampled_from(_MOVES), st.integers(0, 99), st.integers(0, 99)), max_size=_LONGEST)
     set_ups = st.sampled_from([each for each in (*VARIANTS, *SHAPES) if each.colo and not each.is_mirror_deferred and each.blocks == 1])
@@ -138,7 +146,7 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     def drawn(options: Options, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
         findings.schedules += 1
         try:
-            found = run_schedule(make, options, lambda run: _play(run, precopy, checkpoints, end), seconds)
+            found = run_schedule(make, options, lambda run: _play(run, precopy, checkpoints, end), seconds, version)
         except Violation as violation:
             if end not in _RACY_ENDS:
                 raise
@@ -158,6 +166,8 @@ def _play(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[Move]
     for what, first, second in precopy:
         _move(run, what if what != "checkpoint" else "round", first, second, is_sending=True)
     run.end_precopy()
+    if not run.options.colo:
+        return
     for what, first, second in checkpoints:
         if what == "checkpoint":
             run.begin_checkpoint()

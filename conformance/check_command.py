@@ -2,21 +2,25 @@
 
 import importlib.metadata
 import multiprocessing
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
 
+from colofd.conformance.adapter_validation import validate
 from colofd.conformance.black_box_built_in import BuiltInFromOutside
-from colofd.conformance.black_box_schedules import Make
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
-from colofd.conformance.check_black_box import check_black_box
+from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.exec_subject import EXEC
+from colofd.conformance.foreign import FOREIGN, check_foreign
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
 from colofd.conformance.rulings import Outcome, Ruling
@@ -28,9 +32,11 @@ from colofd.spec.profiles import STRICT
 from colofd.spec.protocol import spec_sha256
 
 DEFAULT_SEED = 1
+_FEW: Final = 4
+"""How many ids of what cannot be seen are listed."""
 QEMU = "qemu:"
 """What the name of a real QEMU as a subject begins with."""
-FROM_OUTSIDE: Mapping[str, Make] = {"impl": BuiltInFromOutside}
+FROM_OUTSIDE: Mapping[str, MakeSubject] = {"impl": BuiltInFromOutside}
 """The subjects that are looked at from outside, too."""
 TROUBLE = (Outcome.VIOLATED, Outcome.ERRORED, Outcome.KNOWN_DEVIATION)
 """What a person needs to see."""
@@ -71,8 +77,9 @@ class CheckReport(msgspec.Struct, frozen=True):
     help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`. [default: that of the subject]",
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
+@click.option("--validate", "is_validated", is_flag=True, help="Of exec:COMMAND, only try whether the adapter answers as it should.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def check(subject: str, profile: str, against: str | None, seed: int, as_json: bool) -> None:
+def check(subject: str, profile: str, against: str | None, seed: int, is_validated: bool, as_json: bool) -> None:
     """Check whether a receiver obeys the spec.
 
     SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
@@ -82,19 +89,26 @@ def check(subject: str, profile: str, against: str | None, seed: int, as_json: b
     Or SUBJECT is qemu:VERSION or qemu:PATH, a real QEMU, which is provisioned if need be. Schedules are sent to it over its migration
     channels; its guest RAM is looked at whenever it rests.
 
+    Or SUBJECT is exec:COMMAND, any receiver behind an adapter process (see docs/adapter.md), or python:MODULE:FUNCTION, a function that
+    makes receivers. They are looked at in the same way.
+
     Exit codes: 0 nothing is violated, 1 something is, 2 it could not be checked.
 
-    Examples: colofd check impl --profile full --seed 7 --json; colofd check qemu:11.1
+    Examples: colofd check impl --profile full --seed 7 --json; colofd check qemu:11.1;
+    colofd check "exec:./my-adapter --fast"
     """
+    if is_validated:
+        _validate(subject)
+        return
     is_qemu = subject.startswith(QEMU)
-    if subject not in SUBJECTS and not is_qemu:
-        raise click.BadParameter(
-            f"{subject!r} is no subject: give {', '.join(SUBJECTS)}, {QEMU}VERSION or {QEMU}PATH", param_hint="SUBJECT"
-        )
+    is_foreign = subject.startswith(FOREIGN)
+    if subject not in SUBJECTS and not is_qemu and not is_foreign:
+        known = [*SUBJECTS, f"{QEMU}VERSION", f"{QEMU}PATH", "exec:COMMAND"]
+        raise click.BadParameter(f"{subject!r} is no subject: give {', '.join(known)} or python:MODULE:FUNCTION", param_hint="SUBJECT")
     if against is not None and against not in PROFILES_OF_QEMU:
         raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
     try:
-        run = run_qemu_check if is_qemu else run_check
+        run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
         report = run(subject, profile, seed, _show_progress, against)
     except QemuUnavailable as error:
         _show_progress("")
@@ -139,6 +153,34 @@ def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[st
         schedules_from_outside=schedules,
         rerun=f"colofd check {subject} --profile {profile} --seed {seed} --against {against}",
     )
+
+
+def run_foreign_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
+    """Check anybody's receiver. Diagnostic if it cannot be spoken to, SmokeFailure if nothing works."""
+    against = against or STRICT
+    found = check_foreign(subject, profile, seed, against, progress)
+    return CheckReport(
+        subject=f"{subject} ({found.hello.name})",
+        version=found.hello.version,
+        spec_sha256=spec_sha256(),
+        seed=seed,
+        against=against,
+        rules=found.rules,
+        captures=[],
+        schedules=0,
+        micro_steps=0,
+        conclusive_schedules=0,
+        schedules_from_outside=found.schedules,
+        rerun=f"colofd check {shlex.quote(subject)} --profile {profile} --seed {seed} --against {against}",
+    )
+
+
+def _validate(subject: str) -> None:
+    if not subject.startswith(EXEC):
+        raise click.BadParameter("only an adapter (exec:COMMAND) can be validated", param_hint="SUBJECT")
+    for what in validate(subject.removeprefix(EXEC)):
+        click.echo(f"  ok  {what}")
+    click.echo("the adapter answers as it should")
 
 
 def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
@@ -188,12 +230,23 @@ def _text(report: CheckReport) -> list[str]:
     known = f", against {report.against}" if report.against != STRICT else ""
     lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}{known}", ""]
     lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in shown.items()]
+    lines += ["", _wire_checks(report)]
     if report.captures:
-        lines += ["", _wire_checks(report), "", *(_capture(capture) for capture in report.captures)]
-    lines += ["", _schedules(report), _counted(report.rules)]
+        lines += ["", *(_capture(capture) for capture in report.captures)]
+    lines += ["", *_not_observable(report.rules), _schedules(report), _counted(report.rules)]
     lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
     lines.append(f"again: {report.rerun}")
     return lines
+
+
+def _not_observable(rules: Mapping[str, Ruling]) -> list[str]:
+    """Return why something cannot be seen, each reason once, with the ids of a few."""
+    ids: dict[str, list[str]] = {}
+    for identifier, ruling in rules.items():
+        if ruling.outcome is Outcome.NOT_OBSERVABLE:
+            ids.setdefault(ruling.why, []).append(identifier)
+    shown = {why: ", ".join(its if len(its) <= _FEW else [*its[:_FEW], f"and {len(its) - _FEW} more"]) for why, its in ids.items()}
+    return [f"  not observable: {what}: {why}" for why, what in shown.items()]
 
 
 def _schedules(report: CheckReport) -> str:
@@ -236,5 +289,7 @@ def _finding(identifier: str, ruling: Ruling) -> list[str]:
     """Return what a person needs to see of a violation or an error."""
     if ruling.outcome not in (Outcome.VIOLATED, Outcome.KNOWN_DEVIATION, Outcome.ERRORED):
         return []
+    if ruling.outcome is Outcome.KNOWN_DEVIATION and _is_about_wire(identifier):
+        return [f"{identifier}: {ruling.why}"]
     details = [line for lines in ruling.evidence.values() if isinstance(lines, list) for line in lines]
     return ["", f"{identifier}: {ruling.why}", *(f"    {line}" for line in details)]

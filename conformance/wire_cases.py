@@ -47,7 +47,7 @@ def wire_cases() -> list[WireCase]:
     streams = valid_streams()
     accepted = [WireCase(f"wire.valid.{valid.id}", "wire.valid", valid.kind, valid.data, valid.context) for valid in streams]
     visited = [(valid, visit) for valid in streams for visit in visits(valid)]
-    violated = [_violation(check, visited) for check in CHECKS.values()]
+    violated = [_violated(check, visited) for check in CHECKS.values()]
     return accepted + violated + list(_whole_stream_cases(streams))
 
 
@@ -85,18 +85,28 @@ def encode(kind: fields.Kind, value: Value) -> bytes:
             raise TypeError(f"{value!r} is not the value of a field of kind {kind}")
 
 
-def _violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> WireCase:
-    """Return the first valid stream with a field in which the edit of `check` violates it, and nothing else that is refused alike."""
+def _violated(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> WireCase:
+    case = _by_hand(check) if check.breaking is None else violation(check, visited)
+    if case is None:
+        raise LookupError(f"no valid stream has a field in which {check.id} can be violated")
+    return case
+
+
+def violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> WireCase | None:
+    """Return the first valid stream with a field in which the edit of `check` violates it, and nothing else that is refused alike.
+
+    None: no stream has such a field, or it takes more than one edit.
+    """
     change = check.breaking
     if change is None:
-        return _by_hand(check)
+        return None
     for valid, visit in visited:
         if check in visit.field.checks and _violates_only(check, change, visit):
             data = _edited(valid.data, visit, change)
             offset = visit.offsets[check.at or visit.field.name] + change.index * _element_size(visit.field.kind)
             twin = f"wire.valid.{valid.id}"
             return WireCase(f"{check.id}.violated", check.id, valid.kind, data, valid.context, check.reason, offset, twin)
-    raise LookupError(f"no valid stream has a field in which {check.id} can be violated")
+    return None
 
 
 def _violates_only(check: fields.Check, change: fields.Change, visit: Visit) -> bool:
@@ -224,24 +234,26 @@ def _description_cases() -> Iterator[WireCase]:
 
 
 def _payload_cases(method: Compression) -> Iterator[WireCase]:
-    """Yield packets whose payload is damaged, too short or too long for its pages."""
     context = Context(channels=2, compression=method, blocks={"ram0": 4 * PAGE})
     offset = HELLO_SIZE + packet_size(PAGE)
+    for name, (data, reason) in damaged_payloads(method, "ram0").items():
+        twin = f"wire.valid.packets-{method}"
+        yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", stream.hello(0) + data, context, reason, offset, twin)
+
+
+def damaged_payloads(method: Compression, block: str) -> dict[str, tuple[bytes, Reason]]:
+    """Return packets whose payload is damaged, too short or too long for its pages, by what is wrong with it."""
 
     def packet(pages: int, content: bytes) -> bytes:
         writer = stream.PacketWriter(method, PAGE)
-        data = bytearray(writer.pages("ram0", [(index * PAGE, b"") for index in range(pages - 1)] + [((pages - 1) * PAGE, content)], []))
-        return stream.hello(0) + bytes(data)
+        return writer.pages(block, [(index * PAGE, b"") for index in range(pages - 1)] + [((pages - 1) * PAGE, content)], [])
 
-    whole = packet(2, b"\x09" * 2 * PAGE)
-    cases = {
+    whole, offset = packet(2, b"\x09" * 2 * PAGE), packet_size(PAGE)
+    return {
         "corrupt": (whole[:offset] + bytes(byte ^ 0xFF for byte in whole[offset:]), Reason.PAYLOAD_CORRUPT),
         "short": (packet(2, b"\x09" * PAGE), Reason.PAYLOAD_LENGTH),
         "long": (packet(1, b"\x09" * 2 * PAGE), Reason.PAYLOAD_LENGTH),
     }
-    for name, (data, reason) in cases.items():
-        twin = f"wire.valid.packets-{method}"
-        yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", data, context, reason, offset, twin)
 
 
 _PRECOPY: Final = Context(machine=MACHINE, blocks=BLOCKS)

@@ -35,7 +35,7 @@ Q111: Final = "qemu-11.1"
 
 PROFILES: Final[Mapping[str, str]] = {
     STRICT: "The specification, without any deviation.",
-    Q72: "QEMU 7.2: COLO by the main channel, multifd without zero pages; known by commit messages and older sources, never run here.",
+    Q72: "QEMU 7.2: COLO by the main channel, multifd without zero pages; 7.2.22 was run, for precopy only.",
     Q100: "QEMU 10.0: multifd with zero pages, COLO by the main channel; 10.0.13 was run, for precopy only.",
     Q111: "QEMU 11.1: multifd with COLO; 11.1.3 was run. Source: the public tree around the merge, as 11.1.3's own was not at hand.",
 }
@@ -74,7 +74,7 @@ class Deviation:
 _COLO_SINCE_2025: Final = {Q111: Evidence.READ, Q100: Evidence.READ, Q72: Evidence.NOT_CHECKED}
 """Read in colo.c as of the middle of 2025, between 10.0 and 11.0."""
 
-_WIRE_OBSERVED: Final = {Q111: Evidence.OBSERVED, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED}
+_OBSERVED: Final = {Q111: Evidence.OBSERVED, Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED}
 _WIRE_READ: Final = {Q111: Evidence.READ, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED}
 
 _RECEIVING: Final = (
@@ -100,9 +100,9 @@ _RECEIVING: Final = (
         "precopy.hangs-on-bad-packet",
         "A channel that fails in precopy, or a packet that is refused, ends its thread, and the destination waits for it for ever.",
         "migration/multifd.c:multifd_recv_sync_main",
-        {Q111: Evidence.OBSERVED, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED},
+        _OBSERVED,
         loses=("progress",),
-        seen_in=("cut_in_precopy",),
+        seen_in=("cut_in_precopy", "refused_packet_in_precopy"),
     ),
     Deviation(
         "zero.buffer-not-zero",
@@ -167,8 +167,9 @@ _CHECKPOINTS: Final = (
         "commit.no-way-back",
         "A device state that fails to load after the flush leaves RAM of the new checkpoint with old devices, and a stopped guest.",
         "migration/colo.c:colo_incoming_process_checkpoint",
-        _COLO_SINCE_2025,
+        _COLO_SINCE_2025 | {Q111: Evidence.OBSERVED},
         "commit without device state",
+        unchecked=("wire.colo.size-zero", "wire.colo.state-end"),
         loses=("isolation.device",),
     ),
 )
@@ -204,78 +205,112 @@ _ASYMMETRIES: Final = (
 _UNCHECKED: Final = (
     Deviation(
         "unchecked.hello-id",
-        "A channel whose id equals the number of channels is accepted: one past the array.",
-        "migration/multifd.c:multifd_recv_initial_packet, which asks > and not >=",
-        {Q111: Evidence.READ, Q100: Evidence.INFERRED, Q72: Evidence.INFERRED},
+        "A channel whose id equals the number of channels is stored one past the array: 10.0.13 and 7.2.22 crash, 11.1.3 refuses it.",
+        "migration/multifd.c:multifd_recv_initial_packet, which asked > and not >=",
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
         unchecked=("wire.hello.id",),
     ),
     Deviation(
         "unchecked.payload-bound",
-        "The announced size of a compressed payload is not held against the buffer: heap overflow.",
-        "migration/multifd-zlib.c:multifd_zlib_recv, multifd-zstd.c:multifd_zstd_recv",
-        _WIRE_READ,
+        "A compressed payload may be announced larger than the buffer, which it overflows; 10.0.13 and 11.1.3 refuse it.",
+        "migration/multifd-zlib.c:zlib_recv_pages, multifd-zstd.c:zstd_recv_pages",
+        {Q72: Evidence.OBSERVED},
         unchecked=("wire.packet.payload-bound",),
     ),
     Deviation(
         "unchecked.payload-without-pages",
-        "A compressed packet with a payload and without pages ends the program by an assertion.",
-        "migration/multifd-zlib.c:multifd_zlib_recv",
-        _WIRE_READ,
+        "Of a compressed packet without pages the announced size of a payload is ignored; 10.0.13 and 11.1.3 refuse it.",
+        "migration/multifd.c:multifd_recv_thread",
+        {Q72: Evidence.OBSERVED},
         unchecked=("wire.packet.payload-without-pages",),
+    ),
+    Deviation(
+        "unchecked.payload-rest",
+        "Of a payload that decompresses to more than its pages the rest is ignored.",
+        "migration/multifd-zlib.c:multifd_zlib_recv, multifd-zstd.c:multifd_zstd_recv",
+        _OBSERVED,
+        unchecked=("wire.payload.long",),
     ),
     Deviation(
         "unchecked.payload-size",
         "Without compression, the announced size of a payload is ignored.",
         "migration/multifd-nocomp.c:multifd_nocomp_recv",
-        _WIRE_OBSERVED,
+        _OBSERVED,
         unchecked=("wire.packet.payload-size",),
     ),
     Deviation(
         "unchecked.offset-alignment",
         "A page may begin anywhere, and straddles two: RAM is wrong afterwards.",
         "migration/multifd-nocomp.c:multifd_ram_unfill_packet",
-        _WIRE_OBSERVED,
+        _OBSERVED,
         unchecked=("wire.packet.offset-alignment",),
     ),
     Deviation(
         "unchecked.offset-repeated",
         "A page may be twice in a packet. In precopy with COLO, as content and as zero: guest and cache differ then.",
         "migration/multifd-nocomp.c:multifd_ram_unfill_packet",
-        _WIRE_OBSERVED,
+        _OBSERVED,
         unchecked=("wire.packet.offset-repeated",),
     ),
     Deviation(
         "unchecked.block-list",
-        "Pages may come before the block list, and it may come twice, name a block twice, or add up to more than it says.",
+        "Pages may come before the block list, and it may be empty, come twice, or name a block twice.",
         "migration/ram.c:ram_load_precopy, parse_ramblocks",
-        _WIRE_READ,
+        _OBSERVED,
         unchecked=(
             "wire.ram.block-list-missing",
             "wire.ram.block-list-repeated",
+            "wire.ram.block-list-empty",
             "wire.block.name-repeated",
-            "wire.block.length-zero",
-            "wire.block.length-sum",
         ),
     ),
     Deviation(
+        "unchecked.section-id",
+        "A START may take the id of a section that is there.",
+        "migration/savevm.c:qemu_loadvm_section_start_full",
+        _OBSERVED,
+        unchecked=("wire.section.id-reused",),
+    ),
+    Deviation(
+        "unchecked.description",
+        "The description of the device sections is skipped unread, may be missing or cut, and nothing looks at what follows it.",
+        "migration/savevm.c:qemu_loadvm_state",
+        _OBSERVED,
+        unchecked=(
+            "wire.description.missing",
+            "wire.description.truncated",
+            "wire.description.not-json",
+            "wire.description.no-devices",
+            "wire.description.page-size",
+            "wire.trailing",
+        ),
+    ),
+    Deviation(
+        "received.xbzrle",
+        "A page of the format XBZRLE is decoded, though the capability xbzrle is off.",
+        "migration/ram.c:ram_load_precopy, load_xbzrle",
+        _OBSERVED,
+        unchecked=("wire.ram.supported",),
+    ),
+    Deviation(
         "unchecked.record-remains",
-        "An address in a record that has no page, and MULTIFD_FLUSH without multifd, are ignored.",
+        "The flag CONTINUE and an address in a record that has no page, and (since 8.1) MULTIFD_FLUSH without multifd, are ignored.",
         "migration/ram.c:ram_load_precopy",
-        _WIRE_READ,
-        unchecked=("wire.ram.address-without-page", "wire.ram.flush-without-multifd"),
+        _OBSERVED,
+        unchecked=("wire.ram.continue-without-page", "wire.ram.address-without-page", "wire.ram.flush-without-multifd"),
     ),
     Deviation(
         "unchecked.device-state-size",
-        "VMSTATE_SIZE may announce anything, and that much is allocated.",
+        "VMSTATE_SIZE may announce anything: a buffer of that size is allocated, and waited for.",
         "migration/colo.c:colo_incoming_process_checkpoint",
-        _COLO_SINCE_2025,
+        _COLO_SINCE_2025 | {Q111: Evidence.OBSERVED},
         unchecked=("wire.colo.size-limit",),
     ),
     Deviation(
         "unchecked.zero-fill",
         "A zero record may carry any byte, which is filled in.",
         "migration/ram.c:ram_handle_zero",
-        {Q72: Evidence.NOT_CHECKED},
+        {Q72: Evidence.OBSERVED},
         unchecked=("wire.zero.fill",),
     ),
 )
@@ -297,13 +332,21 @@ _FEATURES: Final = (
         "lacks.zero-pages-in-packets",
         "Zero pages travel on the main channel only.",
         "migration/multifd.h:MultiFDPacket_t.zero_pages (9.0)",
-        {Q72: Evidence.TOLD},
+        {Q72: Evidence.OBSERVED},
+        unchecked=("wire.packet.zero-pages",),
+    ),
+    Deviation(
+        "lacks.packet-flags",
+        "Flag bits of a packet that later versions give a meaning, for device state and QATZIP, are ignored.",
+        "migration/multifd.h:MULTIFD_FLAG_COMPRESSION_MASK, MULTIFD_FLAG_DEVICE_STATE (10.0)",
+        {Q72: Evidence.OBSERVED},
+        unchecked=("wire.packet.device-state", "wire.packet.compression"),
     ),
     Deviation(
         "lacks.multifd-flush",
         "A round ends with its section: every section needs one SYNC of each channel.",
         '"multifd: Only flush once each full round of memory" (294e5a4034e8, 8.1)',
-        {Q72: Evidence.TOLD},
+        {Q72: Evidence.OBSERVED},
     ),
     Deviation(
         "lacks.channels-in-any-order",

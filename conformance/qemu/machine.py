@@ -174,6 +174,11 @@ class Machine:
         """Whether the process is gone."""
         return self._process is not None and self._process.poll() is not None
 
+    @property
+    def was_ended_by_a_signal(self) -> bool:
+        """Whether the process is gone, and did not end by itself."""
+        return self._process is not None and (self._process.poll() or 0) < 0
+
     def log(self) -> str:
         """Return the end of what it has printed."""
         return self._log.read_bytes()[-2000:].decode(errors="replace").strip() if self._log.exists() else ""

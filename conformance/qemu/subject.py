@@ -2,15 +2,20 @@
 
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
+from colofd.conformance.black_box_wire import State
 from colofd.conformance.qemu.machine import Machine, QemuFailed
 from colofd.conformance.qemu.provision import Qemu
 from colofd.conformance.subjects import BLOCK, Options
 
 PATIENCE: Final = 3.0
 """Seconds that a command may take. QEMU answers within milliseconds, or never."""
+
+_ENDING_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.01
 
 
 class QemuReceiver:
@@ -23,7 +28,16 @@ class QemuReceiver:
         self._address = str(folder / "migration")
         memory = options.pages * options.page_size
         self._machine = Machine(
-            qemu, folder, "destination", block=BLOCK, memory=memory, kind="none", is_incoming=True, is_stopped=True, patience=patience
+            qemu,
+            folder,
+            "destination",
+            block=BLOCK,
+            memory=memory,
+            kind="none",
+            is_incoming=True,
+            is_stopped=True,
+            patience=patience,
+            arguments=["-trace", "migrate_error", "-trace", "multifd_recv_thread_end"],
         )
         try:
             self._prepare(options)
@@ -65,6 +79,22 @@ class QemuReceiver:
         except QemuFailed:
             return self._machine.has_ended
 
+    def look(self) -> tuple[State, str]:
+        """Return what it says of the migration, and of an error in it; a trace point tells what QEMU itself may not print."""
+        try:
+            migration = self._machine.migration()
+        except QemuFailed:
+            # A process that is ending closes its monitor first.
+            end = time.monotonic() + _ENDING_SECONDS
+            while not self._machine.has_ended:
+                if time.monotonic() > end:
+                    return State.SILENT, self._words()
+                time.sleep(_POLL_SECONDS)
+            return (State.CRASHED if self._machine.was_ended_by_a_signal else State.FAILED), self._words()
+        words = str(migration.get("error-desc", "")) or self._words()
+        state = {"completed": State.COMPLETED, "failed": State.FAILED}.get(migration.get("status", ""), State.BUSY)
+        return state, words
+
     def failover(self) -> None:
         """Take over; TimeoutError if it does not answer."""
         try:
@@ -77,3 +107,10 @@ class QemuReceiver:
         self._machine.kill()
         self._machine.close()
         self._folder.cleanup()
+
+    def _words(self) -> str:
+        """Return what QEMU has said of errors: lines of its own, and of the trace points; warnings are none."""
+        lines = [
+            line.rpartition("qemu-system-x86_64: ")[2].removeprefix("migrate_error error=") for line in self._machine.log().splitlines()
+        ]
+        return "; ".join(dict.fromkeys(line for line in lines if line and "warning: " not in line))
