@@ -85,7 +85,8 @@ def failover(kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
     """
 
     def run() -> None:
-        from colofd.conformance.qemu.failovers import Outcome, kill_primaries, run_scenario, scenarios  # noqa: PLC0415
+        from colofd.conformance.qemu.failovers import Outcome, run_scenario, scenarios  # noqa: PLC0415
+        from colofd.conformance.qemu.kills import kill_primaries  # noqa: PLC0415
 
         qemu = get(NEW, _progress)
         results = []

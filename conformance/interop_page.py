@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     # These need the package qemu.qmp, which is an extra.
     from colofd.conformance.qemu.cells import Cell
-    from colofd.conformance.qemu.failovers import Kill
     from colofd.conformance.qemu.failovers import Result as Failover
     from colofd.conformance.qemu.isolation import Cut
+    from colofd.conformance.qemu.kills import Kill
     from colofd.conformance.qemu.lost_writes import LostWrites
     from colofd.conformance.qemu.matrix import Result
 
@@ -118,8 +118,9 @@ def isolation_section(cuts: Sequence["Cut"], version: str) -> str:
     head = [
         f"## Isolation, {_today()}",
         "",
-        f"`colofd qemu isolation`, QEMU {version} as secondary. A checkpoint is cut behind each record and packet boundary; RAM is hashed all",
-        "the time, until the primary is gone. The last row of each kind is the control: there the checkpoint is whole, and must show.",
+        f"`colofd qemu isolation`, QEMU {version} as secondary. A checkpoint is cut behind each record and packet",
+        "boundary; RAM is hashed all the time, until the primary is gone. The last row of each kind is the control: there the checkpoint",
+        "is whole, and must show.",
         "",
     ]
     header = ["channels", "cut behind", "looks", "pages changed", "pages changed after failover", "failover"]

@@ -1,7 +1,6 @@
 """QEMU's own COLO scenarios, with one of our ends on either side: who survives has the last commit, and goes on from it."""
 
 import hashlib
-import random
 import tempfile
 import threading
 import time
@@ -50,8 +49,6 @@ CHECKPOINTS: Final = 3
 """Checkpoints before one side goes, as in QEMU's tests."""
 
 _IDLE_MILLISECONDS: Final = 300
-_LONGEST_LIFE: Final = 0.5
-"""Seconds that a primary lives in COLO at most, before it is killed at a random moment."""
 _WATCHED_SECONDS: Final = 0.2
 _ANSWER_SECONDS: Final = 2.0
 """How long a secondary may take to take over. It needs milliseconds, or does not come back."""
@@ -138,7 +135,7 @@ def run_scenario(qemu: Qemu, scenario: Scenario) -> Result:
     return result
 
 
-class _Pair:
+class Pair:
     """A real primary, and our secondary; both RAMs are hashed at each commit, while the primary waits."""
 
     def __init__(self, machine: Machine, folder: Path, setting: Setting) -> None:
@@ -167,7 +164,7 @@ class _Pair:
         return hashlib.sha256(self.destination.guest(BLOCK).data).hexdigest()
 
 
-def _wait_for_moment(pair: _Pair, scenario: Scenario) -> None:
+def _wait_for_moment(pair: Pair, scenario: Scenario) -> None:
     if scenario.moment is Moment.CHECKPOINT:
         if not pair.began.wait(SECONDS):
             raise TimeoutError("no page of a checkpoint came")
@@ -182,16 +179,16 @@ def _delay(scenario: Scenario) -> int:
 
 def _our_secondary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
     with sending(qemu, folder, scenario.setting, delay=_delay(scenario)) as machine:
-        pair = _Pair(machine, folder, scenario.setting)
+        pair = Pair(machine, folder, scenario.setting)
         try:
             _wait_for_moment(pair, scenario)
             machine.kill()
-            _take_over(pair, result)
+            take_over(pair, result)
         finally:
             pair.close()
 
 
-def _take_over(pair: _Pair, result: Result) -> None:
+def take_over(pair: Pair, result: Result) -> None:
     """Let our secondary take over; it must have the last commit, and each commit must have been the primary's RAM."""
     pair.destination.failover(SECONDS)
     result.commits = len(pair.commits.secondary) - 1
@@ -205,7 +202,7 @@ def _take_over(pair: _Pair, result: Result) -> None:
 
 def _real_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
     with sending(qemu, folder, scenario.setting, delay=_delay(scenario)) as machine:
-        pair = _Pair(machine, folder, scenario.setting)
+        pair = Pair(machine, folder, scenario.setting)
         try:
             _wait_for_moment(pair, scenario)
             result.commits = len(pair.commits.secondary) - 1
@@ -281,41 +278,3 @@ def _our_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: 
             result.outcome, result.why = Outcome.SURVIVED, f"it knows: {sent.ended_by}"
         else:
             result.why = "our primary did not notice"
-
-
-@dataclass(frozen=True)
-class Kill:
-    """A primary killed at a random moment: how long it lived in COLO, what our end was doing, and what it has."""
-
-    seconds: float
-    phase: str
-    commits: int
-    is_right: bool
-    why: str
-
-
-def kill_primaries(qemu: Qemu, count: int, seed: int, progress: Callable[[str], None] = lambda _what: None) -> list[Kill]:
-    """Kill a real primary under a writing guest at `count` random moments; our secondary must have its last commit each time."""
-    draw = random.Random(seed)  # noqa: S311  # not a secret
-    kills = []
-    for number in range(count):
-        progress(f"primary {number + 1} of {count}")
-        kills.append(_kill(qemu, draw.uniform(0, _LONGEST_LIFE), draw.choice((0, 2, 4))))
-    return kills
-
-
-def _kill(qemu: Qemu, seconds: float, channels: int) -> Kill:
-    setting = Setting(channels, colo=True)
-    scenario = Scenario(channels, Side.SECONDARY, Moment.CHECKPOINT, Side.SECONDARY)
-    result = Result(scenario, qemu.version)
-    with tempfile.TemporaryDirectory(prefix="colofd-") as folder, sending(qemu, Path(folder), setting) as machine:
-        pair = _Pair(machine, Path(folder), setting)
-        try:
-            pair.destination.wait_checkpoint(0, SECONDS)
-            time.sleep(seconds)
-            phase = str(pair.destination.phase)
-            machine.kill()
-            _take_over(pair, result)
-        finally:
-            pair.close()
-    return Kill(round(seconds, 3), phase, result.commits, result.outcome is Outcome.SURVIVED, result.why)

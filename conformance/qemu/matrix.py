@@ -79,13 +79,14 @@ def _run(cell: Cell) -> Result:
     try:
         with tempfile.TemporaryDirectory(prefix="colofd-") as folder:
             _MIGRATIONS[cell.role](qemu, Path(folder), cell, evidence)
-        outcome, why = _judge(cell, evidence)
+        outcome, why = judge(cell, evidence)
     except (QemuFailed, NobodyCame, NotReached, Rejected, UnexpectedReply, TimeoutError) as error:
         outcome, why = Outcome.FAILED, str(error)
     return Result(cell, outcome, why, evidence, round(time.monotonic() - begin, 3))
 
 
-def _judge(cell: Cell, evidence: Evidence) -> tuple[Outcome, str]:
+def judge(cell: Cell, evidence: Evidence) -> tuple[Outcome, str]:
+    """Return what becomes of a cell by its evidence, and why if RAM is not equal."""
     wanted = "colo" if cell.role.is_colo else "completed"
     if evidence.migration != wanted:
         return Outcome.FAILED, f"the migration is {evidence.migration}, and should be {wanted}"
