@@ -20,6 +20,7 @@ from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
 from colofd.conformance.exec_subject import EXEC
+from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
 from colofd.conformance.foreign import FOREIGN, check_foreign
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
@@ -178,7 +179,7 @@ def run_foreign_check(subject: str, profile: str, seed: int, progress: Callable[
 def _validate(subject: str) -> None:
     if not subject.startswith(EXEC):
         raise click.BadParameter("only an adapter (exec:COMMAND) can be validated", param_hint="SUBJECT")
-    for what in validate(subject.removeprefix(EXEC)):
+    for what in validate(subject.removeprefix(EXEC), PATIENCE_OF_VALIDATION):
         click.echo(f"  ok  {what}")
     click.echo("the adapter answers as it should")
 
