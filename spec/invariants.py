@@ -177,7 +177,7 @@ def landed_content(s: World) -> Expr[bool]:
         )
     )
     zero = every(Channel, Page)(
-        lambda c, p: (is_live(s) & (s.packet[c, p] == Carried.ZERO_LANDED) & (s.channel_at[c] != At.EXITED)) >> (landed_at(s, c, p) == ZERO)
+        lambda c, p: ((s.packet[c, p] == Carried.ZERO_LANDED) & (s.channel_at[c] != At.EXITED)) >> (landed_at(s, c, p) == ZERO)
     )
     return normal & zero
 

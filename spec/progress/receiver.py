@@ -47,7 +47,7 @@ def _packet(s: BothSides, channel: Expr[Channel]) -> Progress:
 
 @progress.measure("packet.is-done", source="migration/multifd.c:multifd_recv_thread", helpful=MULTIFD_STEPS[1:], excused=[CHANNEL_EXITS])
 def packet_is_done(s: BothSides, channel: Expr[Channel]) -> Progress:
-    """A packet whose header is accepted is done at last, in every phase, whatever other channels and the primary do."""
+    """A packet whose header is accepted is done at last if its bytes come, in every phase, whatever happens to other channels."""
     return _packet(s, channel)
 
 
@@ -89,7 +89,10 @@ def precopy_fails(s: BothSides) -> Progress:
     "failover.takes-over",
     source="migration/colo.c:secondary_vm_do_failover; 11.1.3 waits in multifd_recv_sync_main for a SYNC that never comes",
     helpful=(Step.TAKE_OVER,),
-    excused=[STOPPED, Except(Step.ANSWER, "it was answered before the failover was asked for: it is committed first, by answer.flushes")],
+    excused=[
+        STOPPED,
+        Except(Step.ANSWER, "who is asked for a failover answers no more; what was answered before is committed first, by answer.flushes"),
+    ],
 )
 def failover_takes_over(s: BothSides) -> Progress:
     """A failover that is asked for while no checkpoint is answered takes place, whatever happens to channels and the primary."""
@@ -120,5 +123,8 @@ def shutdown_releases(s: BothSides, phase: Expr[Phase]) -> Progress:
     links=["answer.flushes", "flush.commits", "failover.takes-over", ("shutdown.releases", {"phase": Phase.FAILOVER})],
 )
 def failover_completes(s: BothSides) -> tuple[Expr[bool], Expr[bool]]:
-    """From anywhere in COLO a failover ends with the guest taken over and everything released, whatever channels and primary do."""
+    """A failover ends with the guest taken over and everything released, from anywhere in COLO and whatever channels and primary do.
+
+    It is up to the receiver alone: from when it is asked for, no other checkpoint is answered, and COLO is not left otherwise.
+    """
     return is_in_colo(s), (s.phase == Phase.FAILOVER) & ~s.cache_allocated & ~s.receivedmap_allocated

@@ -4,7 +4,7 @@ from typing import Final
 
 from colofd.spec.both_sides import BothSides, DeviceState, Message, PrimaryAt
 from colofd.spec.constants import Step
-from colofd.spec.language import Expr, where
+from colofd.spec.language import Expr, every, where
 from colofd.spec.state import (
     MAIN,
     ZERO,
@@ -42,6 +42,12 @@ def primary_writes(now: BothSides, then: BothSides, page: Expr[Page], value: Exp
 def primary_devices_change(now: BothSides, then: BothSides, device: Expr[DeviceState]) -> Claim:
     """The devices of a running primary may come to any state."""
     return now.primary_at.within(*_RUNS), then.primary_device == device
+
+
+@steps_of_both.ability("colo.precopy-sent", source="migration/migration.c:migration_completion_precopy")
+def primary_ends_precopy(now: BothSides, then: BothSides) -> Claim:
+    """When all pages were sent the primary may end precopy."""
+    return (now.primary_at == PrimaryAt.PRECOPY) & all_sent(now), then.primary_at == PrimaryAt.SENT
 
 
 def _can_send(now: BothSides, channel: Expr[Channel], page: Expr[Page]) -> Expr[bool]:
@@ -160,5 +166,6 @@ def primary_dies(now: BothSides, then: BothSides) -> Claim:
 
 @steps_of_both.ability("fault.message-lost", source="a connection that is cut")
 def messages_are_lost(now: BothSides, then: BothSides, message: Expr[Message]) -> Claim:
-    """Whatever is on its way may never arrive."""
-    return now.in_flight[message], ~then.in_flight[message]
+    """Whatever is on its way may never arrive, and all else may."""
+    others = every(Message)(lambda m: (m != message) >> (now.in_flight[m] == then.in_flight[m]))
+    return now.in_flight[message], ~then.in_flight[message] & others

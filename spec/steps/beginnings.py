@@ -29,8 +29,8 @@ def set_up_is_free(s: BothSides, colo: Expr[bool], deferred: Expr[bool]) -> None
     """With COLO or without, and with either mirror, wherever all of the memory is fresh."""
     s.colo = colo
     s.deferred = deferred
-    s.guest[:] = ZERO
-    s.cache[:] = ZERO
+    s.guest[:] = lambda _page: ZERO
+    s.cache[:] = lambda _page: ZERO
 
 
 @_rules.rule("begin.loadable", by=Actor.ENVIRONMENT, source="migration/savevm.c:qemu_load_device_state fails or not")

@@ -45,9 +45,9 @@ class Wrong:
 
 def take_over_after_the_barrier(s: BothSides) -> None:
     """Failover waits until every channel has read its SYNC, as in QEMU 11.1.3."""
+    s.when((s.phase != Phase.RECEIVING) | is_settled(s))
     phases.take_over(s)
     both_sides.take_over(s)
-    s.when((s.phase != Phase.RECEIVING) | is_settled(s))
 
 
 def flush_without_clearing(s: BothSides, page: Expr[Page]) -> None:
