@@ -1,6 +1,6 @@
 """The machine takes the steps of the spec: compared with a reading that goes element by element, on states that nothing has chosen."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from itertools import product
 from typing import Any, Final
