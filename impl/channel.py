@@ -9,7 +9,7 @@ from colofd.impl.payload import Inflater, inflater
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, Places
 from colofd.impl.trace import NO_PAGES
-from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, packet_size, pages_per_packet
+from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, pages_per_packet
 from colofd.spec.reasons import Reason, Rejected
 
 ZERO_BYTE = np.uint8(0)
@@ -27,6 +27,7 @@ class MultifdChannel:
         self._reception = reception
         self._barrier = barrier
         self._tracer = reception.tracer
+        self._is_watched = not reception.tracer.is_quiet
         self._guest = reception.require_guest_for_threads()
         self._cache = reception.cache
         in_guest = decisions.packet_lands_in_guest(reception.colo)
@@ -34,7 +35,7 @@ class MultifdChannel:
         self._maps = reception.require_maps()
         self._page_size = reception.layout.page_size
         self._packets = PacketReader(name, reception.layout, reception.options.compression)
-        self._header = memoryview(bytearray(packet_size(self._page_size)))
+        self._header = self._packets.header
         self._places = Places(pages_per_packet(self._page_size), self._buffer.address, self._page_size)
         self._inflater = inflater(reception.options.compression)
         is_compressed = reception.options.compression is not Compression.NONE
@@ -54,36 +55,40 @@ class MultifdChannel:
         self._barrier.leave(self._name, self._socket.offset)
 
     def _read_packet(self) -> Packet | None:
-        at = self._socket.boundary = self._socket.offset
+        sock, header = self._socket, self._header
+        at = sock.boundary = sock.offset
         # Mostly the whole header is there at once; it is looked at as soon as it can be told what it is.
-        read = self._socket.read_into(self._header, PACKET_HEAD_SIZE)
+        read = sock.read_into(header, PACKET_HEAD_SIZE)
         if not read:
             return None
         if read < PACKET_HEAD_SIZE:
             raise self._truncated(at, read, PACKET_HEAD_SIZE)
-        self._packets.check_head(self._header, at)
-        if read < len(self._header):
-            read += self._socket.read_into(self._header[read:])
-        if read < len(self._header):
-            raise self._truncated(at, read, len(self._header))
-        return self._packets.parse(self._header, at)
+        self._packets.check_head(header, at)
+        if read < len(header):
+            read += sock.read_into(header[read:])
+            if read < len(header):
+                raise self._truncated(at, read, len(header))
+        return self._packets.parse(at)
 
     def _receive_pages(self, packet: Packet) -> None:
-        self._tracer.gate(Step.PREPARE, self._name)
-        mirrored = self._reception.prepare(Step.PREPARE, self._name, packet.normal, packet.zero, packet.offset)
+        if self._is_watched:
+            self._tracer.gate(Step.PREPARE, self._name)
+        mirrored = self._reception.prepare(Step.PREPARE, self._name, packet.normal, packet.zero, packet.offset, packet.where)
         if packet.zero.size:
             self._clear(packet)
         if packet.normal.size:
             self._read(packet)
-        self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
-        self._tracer.emit(Step.PAYLOAD_COMPLETE, self._name)
-        self._tracer.gate(Step.MIRROR, self._name)
+        if self._is_watched:
+            self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
+            self._tracer.emit(Step.PAYLOAD_COMPLETE, self._name)
+            self._tracer.gate(Step.MIRROR, self._name)
         if mirrored:
-            self._guest.pages[packet.normal] = self._buffer.pages[packet.normal]
+            self._guest.pages[packet.where] = self._buffer.pages[packet.where]
             self._guest.rows[packet.zero] = ZERO_BYTE
-        self._tracer.emit(Step.MIRROR, self._name, packet.normal, packet.zero, self._guest)
-        self._tracer.gate(Step.PACKET_DONE, self._name)
-        self._tracer.emit(Step.PACKET_DONE, self._name)
+        if self._is_watched:
+            self._tracer.emit(Step.MIRROR, self._name, packet.normal, packet.zero, self._guest)
+            self._tracer.gate(Step.PACKET_DONE, self._name)
+            self._tracer.emit(Step.PACKET_DONE, self._name)
 
     def _clear(self, packet: Packet) -> None:
         self._tracer.gate(Step.ZERO_PAGE, self._name)
@@ -93,17 +98,22 @@ class MultifdChannel:
         self._tracer.emit(Step.ZERO_PAGE, self._name, NO_PAGES, packet.zero, self._buffer)
 
     def _read(self, packet: Packet) -> None:
-        self._tracer.gate(Step.READ_PAGE, self._name)
+        if self._is_watched:
+            self._tracer.gate(Step.READ_PAGE, self._name)
         if self._inflater is None:
             self._read_in_place(packet)
         else:
             self._read_compressed(packet, self._inflater)
-        self._tracer.emit(Step.READ_PAGE, self._name, packet.normal, NO_PAGES, self._buffer)
+        if self._is_watched:
+            self._tracer.emit(Step.READ_PAGE, self._name, packet.normal, NO_PAGES, self._buffer)
 
     def _read_in_place(self, packet: Packet) -> None:
         # Before the first byte: a page that arrives in part is not fresh any more.
-        self._maps.received[packet.normal] = True
-        read = self._socket.read_pages(packet.normal, self._places)
+        self._maps.received[packet.where] = True
+        if isinstance(packet.where, slice):
+            read = self._socket.read_into(self._buffer.rows[packet.where].reshape(-1).data)
+        else:
+            read = self._socket.read_pages(packet.starts, self._places)
         if read < packet.payload_size:
             self._tracer.emit(Step.READ_PART, self._name, packet.normal, NO_PAGES, self._buffer)
             raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
@@ -118,8 +128,8 @@ class MultifdChannel:
         except Rejected as error:
             at = self._payload_offset(packet)
             raise Rejected(error.reason, channel=self._name, offset=at, read=error.read, expected=error.expected) from error
-        self._maps.received[packet.normal] = True
-        self._buffer.pages[packet.normal] = np.frombuffer(content, self._buffer.pages.dtype)
+        self._maps.received[packet.where] = True
+        self._buffer.pages[packet.where] = np.frombuffer(content, self._buffer.pages.dtype)
 
     def _payload_offset(self, packet: Packet) -> int:
         return packet.offset + len(self._header)

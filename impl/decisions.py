@@ -36,13 +36,13 @@ _NUMBERS: Final = np.dtype(np.uint64)
 
 def _require_bits(*values: object) -> None:
     for value in values:
-        if not _is_of(value, _BITS):
+        if getattr(value, "dtype", None) is not _BITS and not _is_of(value, _BITS):
             raise TypeError("only np.bool_ or an array of it is a truth value here: `~` means something else for a Python bool or a number")
 
 
 def _require_numbers(*values: object) -> None:
     for value in values:
-        if not _is_of(value, _NUMBERS):
+        if getattr(value, "dtype", None) is not _NUMBERS and not _is_of(value, _NUMBERS):
             raise TypeError("only np.uint64 or an array of it is a number here: other integers do not wrap around as it does")
 
 

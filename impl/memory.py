@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from colofd.impl.interface import Block
 
+Selection = npt.NDArray[np.int64] | slice
+"""Some pages, by their numbers: what selects them in a map or a region."""
+
 LARGE = 32 << 20
 """Bytes from which on huge pages are asked for."""
 

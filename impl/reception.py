@@ -13,7 +13,7 @@ from colofd.impl import decisions
 from colofd.impl.guard import GuardedRegion, map_twice
 from colofd.impl.interface import Commit, Deadlines, Guest, Limits
 from colofd.impl.maps import PageMaps
-from colofd.impl.memory import Layout, Region
+from colofd.impl.memory import Layout, Region, Selection
 from colofd.impl.phases import BEFORE_COLO, OVER, Phase
 from colofd.impl.sockets import Activity, ChannelSocket
 from colofd.impl.trace import PageNumbers, Tracer
@@ -110,9 +110,12 @@ class Reception:
         if self.tracer.failure is not None:
             raise Rejected(Reason.EMBEDDER, read=f"trace or gate raised {self.tracer.failure!r}") from self.tracer.failure
 
-    def prepare(self, step: Step, channel: str, normal: PageNumbers, zero: PageNumbers, offset: int) -> np.bool_:
+    def prepare(
+        self, step: Step, channel: str, normal: PageNumbers, zero: PageNumbers, offset: int, where: Selection | None = None
+    ) -> np.bool_:
         """Accept pages: record them dirty where that is due, and return the latch: whether they will be mirrored.
 
+        `where` selects the normal pages, if that is known in another form.
         The latch is decided here, once, by a phase that never comes back, and is not asked again
         (migration/multifd-colo.c:multifd_colo_process_recv asks again after the payload, when failover may have changed the answer).
         Raises Rejected (PACKET_OUT_OF_PHASE), or EndedError: then the pages are dropped.
@@ -126,7 +129,7 @@ class Reception:
                     Reason.PACKET_OUT_OF_PHASE, channel=channel, offset=offset, read=f"pages in phase {self.phase}", expected="none now"
                 )
             if recorded:
-                maps.dirty[normal] = True
+                maps.dirty[normal if where is None else where] = True
                 maps.dirty[zero] = True
             self.is_round_open = self.is_round_open or step is Step.PREPARE
             self.tracer.emit(step, channel, normal, zero)

@@ -8,7 +8,7 @@ from colofd.impl import decisions
 from colofd.impl.barrier import Barrier
 from colofd.impl.memory import Region
 from colofd.impl.reception import Reception
-from colofd.impl.runs import RUN_FLAGS, Run, next_run
+from colofd.impl.runs import Run, RunReader
 from colofd.impl.stream import MainStream
 from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.constants import MAIN_CHANNEL, RecordFlag, Step
@@ -41,6 +41,7 @@ class RamSection:
         self._page_mask = np.array([self._layout.page_size - 1], np.uint64)
         self._page_size = np.array([self._layout.page_size], np.uint64)
         self._last_block: str | None = None
+        self._runs = RunReader(stream, self._layout.page_size)
 
     def read(self) -> None:
         """Read records up to and with the one that ends the section. Raises Rejected, or EndedError."""
@@ -133,12 +134,13 @@ class RamSection:
         What is wrong with a record is left to be found where it stands alone. Not done where anybody watches single micro-steps.
         """
         name = self._last_block
-        if name is None or int.from_bytes(self._stream.peek(8)) & (self._layout.page_size - 1) not in RUN_FLAGS:
+        if name is None:
             return False
-        run = next_run(self._stream, self._layout.page_size, self._layout.blocks[name].length)
+        run = self._runs.next_run(self._layout.blocks[name].length)
         if run is None:
             return False
-        self._receive_run(run, run.pages + self._layout.first_page[name], at)
+        first_page = self._layout.first_page[name]
+        self._receive_run(run, run.pages + first_page if first_page else run.pages, at)
         return True
 
     def _receive_run(self, run: Run, pages: PageNumbers, at: int) -> None:

@@ -16,7 +16,6 @@ from colofd.spec.constants import RecordFlag
 
 NORMAL: Final = int(RecordFlag.PAGE | RecordFlag.CONTINUE)
 ZERO: Final = int(RecordFlag.ZERO | RecordFlag.CONTINUE)
-RUN_FLAGS: Final = frozenset({NORMAL, ZERO})
 WORD: Final = np.dtype(">u8")
 MOST: Final = 4096
 """Records that are looked at together: zero records are so small that many thousands may be there."""
@@ -36,38 +35,52 @@ class Run(NamedTuple):
     size: int
 
 
-def next_run(stream: MainStream, page_size: int, length: int) -> Run | None:
-    """Return the records at the head of the stream that are of one kind and right, for a block of `length` bytes; None without any.
+class RunReader:
+    """Finds the runs of a stream of pages of `page_size` bytes."""
 
-    Waits for the first one to be complete.
-    """
-    flags = int.from_bytes(stream.peek(WORD.itemsize)) & (page_size - 1)
-    stride = WORD.itemsize + (page_size if flags == NORMAL else 1)
-    if not stream.fill(stride):
-        return None
-    ahead, begin, end = stream.window
-    most = min((end - begin) // stride, MOST)
-    offsets = np.ndarray((most,), WORD, ahead, begin, (stride,)).astype(np.uint64)
-    offsets -= np.uint64(flags)
-    count = _right(offsets, page_size, length)
-    if flags == ZERO:
-        wrong = np.flatnonzero(np.ndarray((count,), np.uint8, ahead, begin + WORD.itemsize, (stride,)))
-        count = int(wrong[0]) if wrong.size else count
-    if not count:
-        return None
-    content = None
-    if flags == NORMAL:
-        content = np.ndarray((count,), np.dtype((np.void, page_size)), ahead, begin + WORD.itemsize, (stride,))
-    pages = offsets[:count]
-    pages >>= np.uint64(page_size.bit_length() - 1)
-    return Run(pages.view(np.int64), content, count * stride)
+    def __init__(self, stream: MainStream, page_size: int) -> None:
+        self._stream = stream
+        self._strides = {NORMAL: WORD.itemsize + page_size, ZERO: WORD.itemsize + 1}
+        self._in_page = page_size - 1
+        self._page = np.dtype((np.void, page_size))
+        # Arrays of one number: single numbers take NumPy longer.
+        self._flags = {flags: np.array([flags], np.uint64) for flags in self._strides}
+        self._shift = np.array([page_size.bit_length() - 1], np.uint64)
+        self._mask, self._size = np.uint64(page_size - 1), np.uint64(page_size)
 
+    def next_run(self, length: int) -> Run | None:
+        """Return the records at the head of the stream that are of one kind and right, for a block of `length` bytes; None without any.
 
-def _right(offsets: npt.NDArray[np.uint64], page_size: int, length: int) -> int:
-    """Return how many offsets at the head have no other flags left in them, and lie inside the block."""
-    mask, size, limit = np.uint64(page_size - 1), np.uint64(page_size), np.uint64(length)
-    largest = np.maximum.reduce(offsets)
-    # Asked twice, for NumPy warns of a single number that wraps around.
-    if decisions.is_aligned(np.bitwise_or.reduce(offsets), mask) and largest <= limit and decisions.fits(largest, limit, size):
-        return len(offsets)
-    return int(np.argmin(decisions.is_aligned(offsets, mask) & decisions.fits(offsets, limit, size)))
+        Waits for the first one to be complete.
+        """
+        stream = self._stream
+        if not stream.fill(WORD.itemsize):
+            return None
+        ahead, begin, _ = stream.window
+        flags = ahead[begin + WORD.itemsize - 1] | ahead[begin + WORD.itemsize - 2] << 8
+        flags &= self._in_page
+        stride = self._strides.get(flags)
+        if stride is None or not stream.fill(stride):
+            return None
+        ahead, begin, end = stream.window
+        offsets = np.ndarray((min((end - begin) // stride, MOST),), WORD, ahead, begin, (stride,)).astype(np.uint64)
+        offsets -= self._flags[flags]
+        count = self._right(offsets, np.uint64(length))
+        if flags == ZERO:
+            wrong = np.flatnonzero(np.ndarray((count,), np.uint8, ahead, begin + WORD.itemsize, (stride,)))
+            count = int(wrong[0]) if wrong.size else count
+        if not count:
+            return None
+        content = np.ndarray((count,), self._page, ahead, begin + WORD.itemsize, (stride,)) if flags == NORMAL else None
+        offsets >>= self._shift
+        return Run(offsets.view(np.int64)[:count], content, count * stride)
+
+    def _right(self, offsets: npt.NDArray[np.uint64], limit: np.uint64) -> int:
+        """Return how many offsets at the head have no other flags left in them, and lie inside the block."""
+        bits = np.bitwise_or.reduce(offsets)
+        # Mostly what is more than the largest lies inside, too, and it is here already.
+        largest = bits if bits <= limit - self._size else np.maximum.reduce(offsets)
+        # Asked twice, for NumPy warns of a single number that wraps around.
+        if decisions.is_aligned(bits, self._mask) and largest <= limit and decisions.fits(largest, limit, self._size):
+            return len(offsets)
+        return int(np.argmin(decisions.is_aligned(offsets, self._mask) & decisions.fits(offsets, limit, self._size)))

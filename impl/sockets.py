@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from colofd.impl.trace import PageNumbers
-
+WAIT_FOR_ALL: Final = int(socket.MSG_WAITALL)
+"""A plain int: the members of an IntFlag are slow."""
 CHUNK: Final = 1 << 16
 """Bytes that the main channel is read ahead at a time."""
 
@@ -52,26 +52,31 @@ class Places:
 
     def __init__(self, capacity: int, address: int, page_size: int) -> None:
         self.page_size = page_size
-        self._address = address
-        self._vectors: npt.NDArray[np.int64] = np.full((capacity, 2), page_size, np.int64)
-        self._starts = self._vectors[:, 0]
+        self._address = np.array([address], np.uint64)
+        self._vectors: npt.NDArray[np.uint64] = np.full((capacity, 2), page_size, np.uint64)
+        self._addresses = self._vectors[:, 0]
         self._message = _MessageHeader(vectors=self._vectors.ctypes.data)
         self._message_address = ctypes.addressof(self._message)
+        self._count = 0
+        self._is_cut = False
 
-    def of(self, pages: PageNumbers) -> int:
-        """Return the address of a struct msghdr for pages."""
-        starts = self._starts[: pages.size]
-        np.multiply(pages, self.page_size, out=starts)
-        starts += self._address
-        self._vectors[0, 1] = self.page_size
-        self._message.vector_count = pages.size
+    def of(self, starts: npt.NDArray[np.uint64]) -> int:
+        """Return the address of a struct msghdr for pages that start at these bytes of the memory."""
+        count = len(starts)
+        np.add(starts, self._address, self._addresses[:count])
+        if self._is_cut:
+            self._vectors[0, 1] = self.page_size
+            self._is_cut = False
+        if count != self._count:
+            self._message.vector_count = self._count = count
         return self._message_address
 
-    def after(self, pages: PageNumbers, read: int) -> int:
+    def after(self, starts: npt.NDArray[np.uint64], read: int) -> int:
         """Return the same for what is left of pages of which `read` bytes are there."""
-        message = self.of(pages[read // self.page_size :])
+        message = self.of(starts[read // self.page_size :])
         part = read % self.page_size
-        self._vectors[0] += (part, -part)
+        self._vectors[0] += np.array([part, -part]).view(np.uint64)
+        self._is_cut = True
         return message
 
 
@@ -115,6 +120,8 @@ class ChannelSocket:
             # Replies are a few bytes each: held back to be sent together, they would each cost a delayed acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
+        self._recv_into = sock.recv_into
+        self._number = sock.fileno()
         self.offset = 0
         self.boundary = 0
         self.unread = b""
@@ -122,11 +129,11 @@ class ChannelSocket:
 
     def read_into(self, target: memoryview, enough: int | None = None) -> int:
         """Read until `target` is full, or has `enough` bytes; return fewer only at the end of the channel, or if the connection failed."""
-        total, size = 0, len(target)
-        flags, enough = (socket.MSG_WAITALL, size) if enough is None else (0, enough)
+        total = 0
+        flags, enough = (WAIT_FOR_ALL, len(target)) if enough is None else (0, enough)
         while total < enough:
             try:
-                count = self.socket.recv_into(target[total:], 0, flags)
+                count = self._recv_into(target[total:] if total else target, 0, flags)
             except OSError as error:
                 require_lost_connection(error.errno)
                 break
@@ -137,15 +144,15 @@ class ChannelSocket:
             self._activity.touch()
         return total
 
-    def read_pages(self, pages: PageNumbers, places: "Places") -> int:
-        """Read the contents of `pages` straight to their places; the page numbers must have been checked.
+    def read_pages(self, starts: npt.NDArray[np.uint64], places: "Places") -> int:
+        """Read the contents of pages, which start at these bytes, straight to their places; the bytes must have been checked.
 
         Returns the bytes read: fewer than the pages have only at the end of the channel, or if the connection failed.
         """
-        message, size = places.of(pages), pages.size * places.page_size
+        message, size = places.of(starts), len(starts) * places.page_size
         total = 0
         while total < size:
-            count = _recvmsg(self.socket.fileno(), message, socket.MSG_WAITALL)
+            count = _recvmsg(self._number, message, WAIT_FOR_ALL)
             if count < 0 and ctypes.get_errno() == errno.EINTR:
                 continue
             if count < 0:
@@ -156,7 +163,7 @@ class ChannelSocket:
             self.offset += count
             self._activity.touch()
             if total < size:
-                message = places.after(pages, total)
+                message = places.after(starts, total)
         return total
 
     def has_begun_packet(self) -> bool:

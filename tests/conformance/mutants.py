@@ -59,20 +59,22 @@ _ACCEPTS_NEW: Final = "            np.bool_(self.phase is not Phase.SETUP),\n"
 
 _MIRROR_OLD: Final = """\
         if mirrored:
-            self._guest.pages[packet.normal]"""
+            self._guest.pages[packet.where]"""
 _MIRROR_AGAIN: Final = """\
         if self._reception.colo & ~self._reception.deferred and self._reception.phase not in {"idle", "receiving", "received", "flushing"}:
-            self._guest.pages[packet.normal]"""
+            self._guest.pages[packet.where]"""
 
 _READ_OLD: Final = """\
             self._read(packet)
-        self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
+        if self._is_watched:
+            self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
 """
 _READ_AND_MIRROR: Final = """\
             if mirrored:
-                self._guest.pages[packet.normal] = self._buffer.pages[packet.normal]
+                self._guest.pages[packet.where] = self._buffer.pages[packet.where]
             self._read(packet)
-        self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
+        if self._is_watched:
+            self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
 """
 
 _PARKED: Final = """\
@@ -144,8 +146,8 @@ _ZERO_PAGES: Final = (
     _mutant(
         "zero pages are looked for among the normal ones",
         "impl/packet.py",
-        "return Packet(pages[:normal], pages[normal:], payload_size",
-        "return Packet(pages[:normal], pages[:zero], payload_size",
+        "return Packet(pages[:normal], pages[normal:], pages[:normal]",
+        "return Packet(pages[:normal], pages[:zero], pages[:normal]",
         rule="receive.prepare",
     ),
     _mutant(
@@ -183,7 +185,7 @@ _LATCH: Final = (
     _mutant(
         "a packet is mirrored before its payload is complete",
         "impl/channel.py",
-        _MIRROR_OLD + " = self._buffer.pages[packet.normal]\n",
+        _MIRROR_OLD + " = self._buffer.pages[packet.where]\n",
         "        if mirrored:\n",
         also=(Edit("impl/channel.py", _READ_OLD, _READ_AND_MIRROR),),
         rule="receive.mirror",
@@ -191,7 +193,7 @@ _LATCH: Final = (
     _mutant(
         "one page of a packet is not mirrored",
         "impl/channel.py",
-        "            self._guest.pages[packet.normal] = self._buffer.pages[packet.normal]\n",
+        "            self._guest.pages[packet.where] = self._buffer.pages[packet.where]\n",
         "            self._guest.pages[packet.normal[1:]] = self._buffer.pages[packet.normal[1:]]\n",
         rule="receive.mirror",
     ),
@@ -212,8 +214,8 @@ _LATCH: Final = (
     _mutant(
         "a page counts as received only when it is complete",
         "impl/channel.py",
-        "        self._maps.received[packet.normal] = True\n        read = self._socket.read_pages",
-        "        read = self._socket.read_pages",
+        "        self._maps.received[packet.where] = True\n        if isinstance",
+        "        if isinstance",
         rule="receive.untouched-buffer-zero",
     ),
 )

@@ -15,7 +15,7 @@ from colofd.impl.sockets import Places
 right = MultifdChannel._read_in_place
 def wrong(self, packet):
     if self._reception.phase == "receiving":
-        self._places = Places(128, self._guest.address, 4096)
+        self._buffer, self._places = self._guest, Places(128, self._guest.address, 4096)
     right(self, packet)
 MultifdChannel._read_in_place = wrong
 """

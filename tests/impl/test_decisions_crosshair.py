@@ -60,8 +60,14 @@ class Given:
 class CountsReader(PacketReader):
     """The receiver's reader of headers up to the block name, which is not looked at."""
 
-    def _pages(self, _header: object, _count: int, _at: int) -> Any:
-        return ()
+    def _find_block(self, _name: object, _at: int) -> None:
+        return
+
+    def _is_run(self, _first: int, _count: int) -> bool:
+        return False
+
+    def _pages(self, _count: int, _at: int) -> Any:
+        return "", ""
 
     def _rejected(self, reason: Reason, _offset: int, _read: object, _expected: object) -> Rejected:
         return Rejected(reason)
@@ -75,9 +81,9 @@ def received(method: Compression, pages_alloc: int, normal: int, size: int, zero
     """Return the reason for which the receiver refuses a header with these counts; nothing if it takes it."""
     flags = COMPRESSION_FLAGS[method]
     # Only ever in a process of CrossHair's.
-    vars(packet).update(HEAD=Given(0, 0, flags), BODY=Given(pages_alloc, normal, size, 0, zero))
+    vars(packet).update(FIXED=Given(0, 0, flags, pages_alloc, normal, size, 0, zero, 0, 0))
     try:
-        READERS[method].parse(b"", 0)
+        READERS[method].parse(0)
     except Rejected as rejected:
         return str(rejected.reason)
     return ""
@@ -194,16 +200,17 @@ def compared(first: str, second: str) -> tuple[Outcome, str]:
 @pytest.mark.parametrize(
     ("check", "expected"),
     [
-        ("range", Outcome.CONFIRMED),
-        ("alignment", Outcome.CONFIRMED),
-        ("counts", Outcome.NO_COUNTEREXAMPLE),
-        ("payload", Outcome.NO_COUNTEREXAMPLE),
+        ("range", {Outcome.CONFIRMED}),
+        ("alignment", {Outcome.CONFIRMED}),
+        # Whether all paths are exhausted within the budget is a matter of the machine here.
+        ("counts", {Outcome.NO_COUNTEREXAMPLE, Outcome.CONFIRMED}),
+        ("payload", {Outcome.NO_COUNTEREXAMPLE, Outcome.CONFIRMED}),
     ],
 )
-def test_the_receiver_checks_what_the_table_says(check: str, expected: Outcome) -> None:
+def test_the_receiver_checks_what_the_table_says(check: str, expected: set[Outcome]) -> None:
     """Given a check of the receiver and the table's, when CrossHair compares them, then they do not differ; which is proved for some."""
     outcome, words = compared(f"{check}_received", f"{check}_in_table")
-    assert outcome is expected, words
+    assert outcome in expected, words
 
 
 @pytest.mark.parametrize(
