@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from colofd.model.finite import Instance, Sizes
+from colofd.model.finite_slices import slice_of
 from colofd.model.proof import verdicts
 from colofd.model.proof_obligations import Answer, Kind, Obligation
 from colofd.model.proof_progress import all_progress_obligations, measure_obligations, progress_obligations
 from colofd.model.proof_sorts import question_cycle
 from colofd.model.proof_values import excludes
+from colofd.model.search_runs import broken_state, shortest_run
 from colofd.model.smtlib import Writer
 from colofd.model.solver import SolverName, solver
 from colofd.spec import both_sides
@@ -204,6 +207,16 @@ def test_the_deadlock_of_11_1_3_is_shown() -> None:
     assert question.check() == z3.sat
     cells = {cell.name(): str(question.model()[cell]) for cell in question.model().decls()}
     assert (cells["phase"], cells["is_promised"]) == ("Phase.RECEIVING", "False")
+
+
+EXAMPLES = [each for each in all_progress_obligations(BOTH_SIDES) if each.expected is Answer.SOME]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_what_is_waited_for_is_reached(example: Obligation) -> None:
+    """Given that some state satisfying all clauses has something to wait for, then a run from an initial state leads to such a state."""
+    instance = Instance(BOTH_SIDES, slice_of("whole-both-sides"), Sizes(1, 1, 2, 1))
+    assert shortest_run(instance, broken_state(instance, example)) is not None
 
 
 def test_every_question_is_decidable() -> None:
