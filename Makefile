@@ -6,7 +6,7 @@ PACKAGES := spec model impl conformance
 FILES := $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*' | LC_ALL=C sort)
 
 .DELETE_ON_ERROR:
-.PHONY: help check test install lint types layers spelling dead-code unit format proved lock clean FORCE
+.PHONY: help check test install lint types layers spelling dead-code unit format proved docs lock clean FORCE
 
 help: ## Say what there is.
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ proved: install ## Prove everything, with known mistakes, mutants and proofs, an
 	rm -rf build/proof
 	$(BIN)/colofd prove --controls --mutants --export build/proof --proofs --json > docs/proved.json
 	$(BIN)/python -m colofd.conformance.proved_page docs/proved.json > docs/proved.md
+
+docs: install ## Build the documentation into build/site; a warning is an error.
+	$(BIN)/python -m colofd.conformance.site build/site-source
+	rm -rf build/site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going build/site-source build/site
 
 lock: install ## Write requirements.lock again from pyproject.toml.
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links \

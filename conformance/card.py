@@ -18,6 +18,8 @@ class Style(StrEnum):
     """Lines as they stand: formulas, pictures."""
     REFERENCES = "references"
     """Each line is the id of another card, or an id, a colon and a remark."""
+    PLACE = "place"
+    """Each line is a file of the checkout, a colon and a line of it."""
 
 
 @dataclass(frozen=True)

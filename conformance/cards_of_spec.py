@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from colofd.conformance.card import Card, Section, filled, formula, references, words
+from colofd.conformance.card import Card, Section, Style, filled, formula, references, words
 from colofd.conformance.cards_of_proof import assumed, mistakes, proved
 from colofd.model.controls import control
 from colofd.model.proof_trees import cells_read
@@ -64,7 +64,7 @@ def _common(identifier: str, source: str, location: str) -> tuple[Section, ...]:
     """Return what every text has: where it comes from, what it answers, and what is known of it."""
     return (
         words("source", source),
-        words("text", place(location)),
+        Section("text", Style.PLACE, (place(location),)),
         *questions_of(identifier),
         *mistakes(identifier),
         references("versions that do otherwise", *_deviations_of(identifier)),

@@ -12,13 +12,13 @@ from colofd.spec import reasons
 from colofd.spec.profiles import DEVIATIONS
 from colofd.spec.reasons import Reason
 from colofd.spec.wire import ALL_TABLES, CHECKS
-from colofd.spec.wire.fields import CONTEXT_NAMES, Check, Field, Table
+from colofd.spec.wire.fields import CONTEXT_NAMES, Check, Table
 
 
 def table_card(table: Table) -> Card:
     """Return the card of a record: its fields in the order of the wire, and its checks."""
     sections = (
-        formula("fields", *(line for each in table.fields for line in _field(each))),
+        formula("fields", *_fields(table)),
         words("source", table.source),
         references("continues", *([table.follows] if table.follows else [])),
         references("always refused, with", *([table.refused] if table.refused else [])),
@@ -27,10 +27,14 @@ def table_card(table: Table) -> Card:
     return Card(table.name, "record", table.doc, filled(*sections))
 
 
-def _field(field: Field) -> Iterator[str]:
-    where = "" if field.when is None else f", only if {field.when}"
-    yield f"{field.name}: {field.kind}{where}: {field.doc}"
-    yield from (f"  {name} = {value}" for name, value in field.parts)
+def _fields(table: Table) -> Iterator[str]:
+    """Yield a line for each field, its name and kind in columns, and one for each part that is computed from it."""
+    names = max((len(each.name) for each in table.fields), default=0)
+    kinds = max((len(str(each.kind)) for each in table.fields), default=0)
+    for each in table.fields:
+        where = "" if each.when is None else f" (only if {each.when})"
+        yield f"{each.name:{names}}  {each.kind!s:{kinds}}  {each.doc}{where}"
+        yield from (f"  {name} = {value}" for name, value in each.parts)
 
 
 def check_card(check: Check) -> Card:

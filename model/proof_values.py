@@ -12,18 +12,18 @@ from colofd.spec.language.cells import Cell
 def excludes(spec: Spec, formulas: Sequence[Expr[bool]]) -> bool:
     """Return whether the formulas leave no value for a cell without a key, such as the phase. If not, they may exclude each other still."""
     scalars = [cell for cell in spec.state.cells() if not cell.key and issubclass(cell.to, Enum)]
-    return any(not frozenset[Any].intersection(*(_possible(formula, cell) for formula in formulas)) for cell in scalars)
+    return any(not frozenset[Any].intersection(*(possible_values(formula, cell) for formula in formulas)) for cell in scalars)
 
 
 @functools.lru_cache(maxsize=1024)
-def _possible(formula: Expr[bool], cell: Cell) -> frozenset[Any]:
+def possible_values(formula: Expr[bool], cell: Cell) -> frozenset[Any]:
     """Return the values of `cell` with which `formula` may hold; all of them where the tree does not say."""
     values: frozenset[Any] = frozenset(cell.to.__members__.values())
     match formula:
         case And(left=left, right=right):
-            return _possible(left, cell) & _possible(right, cell)
+            return possible_values(left, cell) & possible_values(right, cell)
         case Or(left=left, right=right):
-            return _possible(left, cell) | _possible(right, cell)
+            return possible_values(left, cell) | possible_values(right, cell)
         case Equal(left=Read(cell=read), right=Literal(value=value)) if read is cell:
             return frozenset({value})
         case Not(operand=Equal(left=Read(cell=read), right=Literal(value=value))) if read is cell:

@@ -2,17 +2,20 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
+from colofd.conformance.command import colofd
 from colofd.impl import Event
 from colofd.spec.constants import Step
 from colofd.spec.protocol import BOTH_SIDES, spec_sha256
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "trace-event.schema.json"
 
 
@@ -44,9 +47,36 @@ def test_the_output_in_the_readme_is_of_today() -> None:
     assert spec_sha256()[:16] in text
 
 
-def test_the_python_in_the_readme_runs() -> None:
-    """Given each Python block of the README, When it is executed, Then nothing fails."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+def test_the_python_in_a_document_runs(document: str) -> None:
+    """Given each Python block of a document, When it is executed, Then nothing fails."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102  # the README's own text
+        exec(compile(block, document, "exec"), {})  # noqa: S102  # the document's own text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_a_document_exist(document: Path) -> None:
+    """Given the shell blocks of a document, When each line that calls colofd or make is read, Then command and options are known."""
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL) for line in block.splitlines()]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert set(words[1:]) <= set(targets), line
+        if words and words[0].endswith("bin/colofd"):
+            options = [option for option in words[2:] if option.startswith("--")]
+            assert [option for option in options if option not in options_of(words[1:])] == [], line
+
+
+def options_of(words: list[str]) -> set[str]:
+    """Return the options of the command that the words begin with; KeyError if there is none."""
+    command: click.Command = colofd
+    context = click.Context(colofd)
+    for word in words:
+        if isinstance(command, click.Group):
+            found = command.get_command(context, word)
+            assert found is not None, word
+            command = found
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}

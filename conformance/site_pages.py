@@ -1,0 +1,164 @@
+"""The pages of the reference as Markdown (MyST), made from the specification, the command line and the receiver's face."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import click
+
+from colofd import impl
+from colofd.conformance.card import Card, Section, Style
+from colofd.conformance.cards import Group, makers
+from colofd.conformance.command import colofd
+from colofd.conformance.phase_machine import drawing, transitions
+from colofd.model.proof_trees import cells_read
+from colofd.spec.both_sides import BothSides
+from colofd.spec.language import Rule, sort_name
+from colofd.spec.language.cells import Cell
+from colofd.spec.protocol import BOTH_SIDES, SPEC
+from colofd.spec.reasons import Rejected
+from colofd.spec.state import World
+
+ABOUT: Final = {
+    "Questions": "What was asked in the thread when multifd learnt COLO, with the answers of the specification.",
+    "Rules": "A rule is a step: where all its conditions hold, all that it does may happen at once.",
+    "Clauses": "A clause holds in every state that can be reached, for any number of pages, channels and checkpoints.",
+    "Initial states": "Where every run begins.",
+    "Ends": "Where a run has come to its end.",
+    "Claims about every step": "Every step keeps to these; x' is what x is after the step.",
+    "Measures of progress": "From its first states, a measure comes to its last ones, if steps that help are taken when they can be.",
+    "Chains of measures": "What is reached by one measure after another.",
+    "Waits": "Nobody goes on by himself here, and these steps end it.",
+    "Records": "The wire format. Integers are unsigned and big-endian; a check is made as soon as its field is read.",
+    "Checks": "Who reads a field must refuse the input with this reason if the check does not hold.",
+    "Reasons": "The closed list of reasons to refuse an input.",
+    "Deviations": "What versions of QEMU do otherwise; see also [the profiles](/profiles.md).",
+    "Known mistakes": "The specification with a text changed, and the shortest run that shows what comes of it.",
+    "Assumptions": "What is assumed and not proved. Where one of these is false, the proof says nothing.",
+}
+"""What stands above the cards of each kind."""
+
+
+def file_name(title: str) -> str:
+    """Return the name of the page with this title."""
+    return f"{_slug(title)}.md"
+
+
+def cards_page(group: Group) -> str:
+    """Return a page with all cards of one kind."""
+    cards = (line for make in group.cards.values() for line in card_markdown(make()))
+    return "\n".join([f"# {group.title}", "", ABOUT[group.title], "", *cards])
+
+
+def card_markdown(card: Card) -> Iterator[str]:
+    """Yield the lines of a card."""
+    yield from (f"({_target(card.id)})=", f"## {card.id}", "", _marked(card.words), "")
+    for section in card.sections:
+        yield from (f"**{_marked(section.title)}**", "", *_section(section), "")
+
+
+def _section(section: Section) -> Iterator[str]:
+    match section.style:
+        case Style.FORMULA:
+            yield from ("```text", *section.lines, "```")
+        case Style.REFERENCES:
+            yield from (f"- {_reference(*line.partition(': '))}" for line in section.lines)
+        case Style.PLACE:
+            yield from (f"[{line}](../{line.rpartition(':')[0]})" for line in section.lines)
+        case Style.WORDS:
+            yield "\n\n".join(map(_marked, section.lines))
+
+
+def _reference(identifier: str, colon: str, remark: str) -> str:
+    return f"{link(identifier)}{colon}{_marked(remark)}"
+
+
+def link(identifier: str) -> str:
+    """Return a link to the card of an id, or the id where it has none."""
+    return f"[{identifier}](#{_target(identifier)})" if identifier in makers() else f"`{identifier}`"
+
+
+def _target(identifier: str) -> str:
+    return f"card-{re.sub(r'[^a-z0-9.]+', '-', identifier.lower())}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _marked(words: str) -> str:
+    """Return words as Markdown: signs stand for themselves, and an id in backticks is a link."""
+    parts = re.split(r"(`[^`]+`)", words)
+    return "".join(link(part.strip("`")) if part.startswith("`") else re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part) for part in parts)
+
+
+def phases_page() -> str:
+    """Return the page with the phases of the destination, drawn."""
+    found = transitions(SPEC)
+    rows = ([link(each.rule), ", ".join(phase.name for phase in each.before), each.after.name] for each in found)
+    about = "Where the destination is, and the rules that lead from one phase to another: from the conditions and writes of the rules."
+    frame = "The two rules below the dashed frame lead from each phase in it."
+    drawn = ("```{raw} html", drawing(found), "```")
+    return "\n".join(["# Phases", "", about, frame, "", *drawn, "", *_table(["rule", "from any of", "to"], rows)])
+
+
+def writes_page() -> str:
+    """Return the page that says for each rule and cell whether the rule reads it (r) or writes it (w)."""
+    lines = ["# Who writes what", "", "`r`: the step reads the cell, in a condition or for what it writes. `w`: it writes the cell.", ""]
+    for title, cells, rules in (
+        ("The receive path", World.cells(), SPEC.rules),
+        ("The layer with both sides", tuple(cell for cell in BothSides.cells() if cell not in World.cells()), BOTH_SIDES.rules),
+    ):
+        rows = ([link(rule.id), rule.actor.value, *(marks(rule, cell) for cell in cells)] for rule in rules)
+        lines += [f"## {title}", "", *_table(["rule", "by", *(f"`{cell.name}`" for cell in cells)], rows)]
+        lines += _table(["cell", "of", "what it is"], ([f"`{cell.name}`", _sorts(cell), _marked(cell.doc)] for cell in cells))
+    return "\n".join(lines)
+
+
+def marks(rule: Rule, cell: Cell) -> str:
+    """Return whether a rule reads (r) and writes (w) a cell."""
+    expressions = [*rule.guards, *(part for update in rule.updates for part in (*update.key, update.value))]
+    is_read = cell.name in cells_read(*expressions)
+    is_written = any(update.cell is cell for update in rule.updates)
+    return "r" * is_read + "w" * is_written
+
+
+def _sorts(cell: Cell) -> str:
+    key = f"{', '.join(map(sort_name, cell.key))} → " if cell.key else ""
+    return f"{key}{sort_name(cell.to)}"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def commands_page() -> str:
+    """Return the page with the help of every command."""
+    begin = click.Context(colofd, info_name="colofd", max_content_width=110)
+    return "\n".join(["# Commands", "", *_help(colofd, begin)])
+
+
+def _help(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield from (f"## {context.command_path}", "", "```text", command.get_help(context), "```", "")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from _help(found, click.Context(found, info_name=name, parent=context, max_content_width=110))
+
+
+def api_page() -> str:
+    """Return the page of what an embedding program imports."""
+    about = "What a program imports that embeds the receiver: `from colofd.impl import ...`. Bad input raises `Rejected` and nothing else."
+    directives = (
+        line for name in impl.__all__ for line in _documented(f"colofd.impl.{name}", is_class=isinstance(getattr(impl, name), type))
+    )
+    rejected = _documented(f"{Rejected.__module__}.{Rejected.__name__}", is_class=True)
+    return "\n".join(["# The receiver in Python", "", about, "", "```{eval-rst}", *directives, *rejected, "```", ""])
+
+
+def _documented(name: str, *, is_class: bool) -> Iterator[str]:
+    yield from ((f".. autoclass:: {name}", "   :members:", "") if is_class else (f".. autofunction:: {name}", ""))
