@@ -255,11 +255,14 @@ class BlackBoxRun:
     def _compare_isolation(self) -> None:
         self._compare(ISOLATION, "what was committed last")
 
-    def _compare(self, rule: str, expected: str) -> None:
+    def differing_pages(self) -> list[int]:
+        """Return the pages of guest RAM that are not as the last commit left them."""
         size = self.options.page_size
         guest, committed = self._receiver.guest(), self._committed or b""
-        differing = [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
-        if differing:
+        return [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
+
+    def _compare(self, rule: str, expected: str) -> None:
+        if differing := self.differing_pages():
             raise self._violation(rule, f"pages {listed(differing)} of guest RAM are not {expected}")
         self.checked[rule] = self.checked.get(rule, 0) + 1
 

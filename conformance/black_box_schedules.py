@@ -26,11 +26,12 @@ Move = tuple[str, int, int]
 FULL_FLOW: Final = Options(pages=4 * pages_per_packet(TARGET_PAGE_SIZE))
 """Enough pages that copying a packet of them takes a while."""
 
-_MOVES: Final = ("write", "write", "write", "send", "send", "round", "checkpoint")
-_ENDS: Final = ("close", "failover_between_checkpoints", "failover_after_pages", "failover_before_device_state", "cut_and_failover")
+MOVES: Final = ("write", "write", "write", "send", "send", "round", "checkpoint")
+ENDS: Final = ("close", "failover_between_checkpoints", "failover_after_pages", "failover_before_device_state", "cut_and_failover")
 _RACY_ENDS: Final = ("failover_after_pages", "failover_before_device_state", "cut_and_failover")
 """Pages may still be on their way: the same schedule may go well the next time, and there is nothing to shrink."""
 _LONGEST: Final = 24
+_PACKETS_AT_ONCE: Final = 8
 
 
 @dataclass
@@ -113,9 +114,11 @@ def failover_in_full_flow(run: BlackBoxRun) -> None:
 
 
 def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.Event) -> None:
+    # Made once: a channel that runs dry has no packet to hold.
+    packets = run.peer.packet(channel, run.peer.take(pages)) * _PACKETS_AT_ONCE
     with contextlib.suppress(OSError):
         while not stop.is_set():
-            run.peer.ends[channel].sendall(run.peer.packet(channel, run.peer.take(pages)))
+            run.peer.ends[channel].sendall(packets)
 
 
 def run_race(make: Make, findings: Findings, count: int, seconds: float, version: Version | None = None) -> None:
@@ -129,7 +132,7 @@ def run_race(make: Make, findings: Findings, count: int, seconds: float, version
 
 def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float, version: Version | None = None) -> None:
     """Run `count` drawn schedules; if one is broken, Hypothesis looks for a shorter one."""
-    moves = st.lists(st.tuples(st.sampled_from(_MOVES), st.integers(0, 99), st.integers(0, 99)), max_size=_LONGEST)
+    moves = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 99), st.integers(0, 99)), max_size=_LONGEST)
     set_ups = st.sampled_from([each for each in (*VARIANTS, *SHAPES) if each.colo and not each.is_mirror_deferred and each.blocks == 1])
 
     @hypothesis_seed(seed)
@@ -142,11 +145,11 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
         phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(set_ups, moves, moves, st.sampled_from(_ENDS))
+    @given(set_ups, moves, moves, st.sampled_from(ENDS))
     def drawn(options: Options, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
         findings.schedules += 1
         try:
-            found = run_schedule(make, options, lambda run: _play(run, precopy, checkpoints, end), seconds, version)
+            found = run_schedule(make, options, lambda run: play_moves(run, precopy, checkpoints, end), seconds, version)
         except Violation as violation:
             if end not in _RACY_ENDS:
                 raise
@@ -162,7 +165,8 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     findings.note("drawn", action)
 
 
-def _play(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
+def play_moves(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
+    """Make moves of `MOVES` before COLO, and then in COLO; end with one of the ends."""
     for what, first, second in precopy:
         _move(run, what if what != "checkpoint" else "round", first, second, is_sending=True)
     run.end_precopy()

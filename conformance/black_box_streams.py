@@ -181,6 +181,16 @@ def _precopy(method: Compression, flush: bytes) -> Conversation:
     return Conversation(f"precopy-{method}", options, channels, _OWN, {0: _MIXED, 1: _SECOND})
 
 
+def in_precopy(name: str, packets: bytes, ram: Mapping[int, bytes], *, colo: bool) -> Conversation:
+    """Return a conversation with these packets in precopy; with COLO, a checkpoint without pages follows. Rounds end by MULTIFD_FLUSH."""
+    sync, flush = stream.PacketWriter(Compression.NONE, PAGE).sync(), stream.flush()
+    head = stream.stream_header(MACHINE) + stream.open_return_path() * colo
+    main = _main(b"", flush, head=head, blocks=stream.ram_start([(BLOCK, LENGTH)]) + flush) + _message(2 * flush) * colo
+    rest = (1 + 2 * colo) * sync
+    channels = {MAIN_CHANNEL: main, "mfd0": stream.hello(0) + sync + rest, _OWN: stream.hello(1) + sync + packets + rest}
+    return Conversation(name, Options(pages=PAGES, channels=2, colo=colo), channels, _OWN, ram)
+
+
 def _message(pages: bytes) -> bytes:
     messages = stream.colo_message(ColoMessage.CHECKPOINT_REQUEST) + stream.colo_message(ColoMessage.VMSTATE_SEND)
     section = stream.ram_continue(SectionType.END) + pages + stream.ram_close()

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from colofd.conformance.findings_commands import finding, latch
 from colofd.conformance.interop_commands import failover, isolation, lost_writes, matrix
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, find, get
 
@@ -54,5 +55,5 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-for _command in (matrix, failover, isolation, lost_writes):
+for _command in (matrix, failover, isolation, lost_writes, latch, finding):
     qemu.add_command(_command)

@@ -108,7 +108,7 @@ _RECEIVING: Final = (
         "zero.buffer-not-zero",
         "The first zero page of a page is not written, though without COLO the buffer is guest RAM, which may hold old content.",
         "migration/multifd-zero-page.c:multifd_recv_zero_page_process, commit 5ef7e26bdb (9.1)",
-        {Q111: Evidence.OBSERVED, Q100: Evidence.TOLD},
+        {Q111: Evidence.OBSERVED, Q100: Evidence.OBSERVED},
         "initial buffer of anything",
         loses=("receive.clean-page-arrived",),
     ),

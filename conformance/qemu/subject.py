@@ -1,8 +1,11 @@
 """A real QEMU as the receiver under test: a machine of RAM and nothing else, waiting for a migration."""
 
+import contextlib
 import socket
 import tempfile
 import time
+from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +22,22 @@ _POLL_SECONDS: Final = 0.01
 
 
 class QemuReceiver:
-    """The destination is a QEMU of machine type `none`: no CPU runs, so RAM changes by migration alone."""
+    """The destination is a QEMU of machine type `none`: no CPU runs, so RAM changes by migration alone.
 
-    def __init__(self, qemu: Qemu, options: Options, patience: float = PATIENCE) -> None:
+    `yanks`: before it takes over, the migration's connections are shut down, as management does with a primary that may be alive.
+    `fill` is called with guest RAM before QEMU starts.
+    """
+
+    def __init__(
+        self,
+        qemu: Qemu,
+        options: Options,
+        patience: float = PATIENCE,
+        *,
+        yanks: bool = False,
+        fill: Callable[[mmap], None] = lambda _ram: None,
+    ) -> None:
+        self._yanks = yanks
         # The machine is killed before its folder goes.
         self._folder = tempfile.TemporaryDirectory(prefix="colofd-")  # lives as long as the receiver
         folder = Path(self._folder.name)
@@ -37,6 +53,7 @@ class QemuReceiver:
             is_incoming=True,
             is_stopped=True,
             patience=patience,
+            fill=fill,
             arguments=["-trace", "migrate_error", "-trace", "multifd_recv_thread_end"],
         )
         try:
@@ -98,9 +115,19 @@ class QemuReceiver:
     def failover(self) -> None:
         """Take over; TimeoutError if it does not answer."""
         try:
+            if self._yanks:
+                self._machine.command("yank", is_out_of_band=True, instances=[{"type": "migration"}])
             self._machine.command("x-colo-lost-heartbeat")
         except QemuFailed as failed:
             raise TimeoutError(str(failed)) from failed
+
+    def thread(self, name: str) -> int | None:
+        """Return the number of a thread of this name, or None if there is none."""
+        for task in Path(f"/proc/{self._machine.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                if (task / "comm").read_text().strip() == name:
+                    return int(task.name)
+        return None
 
     def close(self) -> None:
         """Kill it: one that waits for ever does not quit."""
