@@ -104,7 +104,14 @@ def phases_page() -> str:
 
 def writes_page() -> str:
     """Return the page that says for each rule and cell whether the rule reads it (r) or writes it (w)."""
-    lines = ["# Who writes what", "", "`r`: the step reads the cell, in a condition or for what it writes. `w`: it writes the cell.", ""]
+    upright = ("```{raw} html", "<style>th code {writing-mode: vertical-rl} td, th {padding: 2px 5px !important}</style>", "```", "")
+    lines = [
+        "# Who writes what",
+        "",
+        *upright,
+        "`r`: the step reads the cell, in a condition or for what it writes. `w`: it writes the cell.",
+        "",
+    ]
     for title, cells, rules in (
         ("The receive path", World.cells(), SPEC.rules),
         ("The layer with both sides", tuple(cell for cell in BothSides.cells() if cell not in World.cells()), BOTH_SIDES.rules),
