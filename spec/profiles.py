@@ -212,7 +212,7 @@ _UNCHECKED: Final = (
     ),
     Deviation(
         "unchecked.payload-bound",
-        "A compressed payload that is announced larger than its buffer is waited for; that it overflows it is inferred. 10.0.13 refuses it.",
+        "A compressed payload that is announced larger than its buffer is waited for; the overflow is inferred. 10.0.13 refuses it.",
         "migration/multifd-zlib.c:zlib_recv_pages, multifd-zstd.c:zstd_recv_pages",
         {Q72: Evidence.OBSERVED},
         unchecked=("wire.packet.payload-bound",),
