@@ -50,6 +50,12 @@ def primary_ends_precopy(now: BothSides, then: BothSides) -> Claim:
     return (now.primary_at == PrimaryAt.PRECOPY) & all_sent(now), then.primary_at == PrimaryAt.SENT
 
 
+@steps_of_both.ability("colo.release-output", source="migration/colo.c:colo_do_checkpoint_transaction")
+def primary_releases_output(now: BothSides, then: BothSides) -> Claim:
+    """The primary need not wait for the commit: it may let its output go as soon as VMSTATE_RECEIVED is there."""
+    return (now.primary_at == PrimaryAt.SENT) & now.in_flight[Message.VMSTATE_RECEIVED], then.primary_at == PrimaryAt.RELEASED
+
+
 def _can_send(now: BothSides, channel: Expr[Channel], page: Expr[Page]) -> Expr[bool]:
     is_time = now.primary_at.within(PrimaryAt.PRECOPY, PrimaryAt.SENDING) & is_receiving(now)
     is_free = (now.channel_at[channel] == At.READY) & (is_multifd(channel) | carries_nothing(now, channel))
