@@ -438,7 +438,7 @@ _MODEL: Final = (
     _mutant(
         "digests are not compared",
         "model/trace.py",
-        "        if different:\n",
+        "        if list(event.digests) != expected:\n",
         "        if False:\n",
         test="tests/conformance/test_lockstep.py::test_a_digest_of_something_else_is_refused",
     ),

@@ -1,7 +1,7 @@
 """Every interleaving of the scenes: how many there are, that all go through, and that a wrong receiver is found with one preemption."""
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -10,7 +10,6 @@ from colofd.conformance.scenes import SCENES, Scene
 from colofd.conformance.subjects import BuiltIn
 from colofd.conformance.violation import Violation
 from colofd.impl.reception import Reception
-from colofd.impl.trace import PageNumbers
 from colofd.spec.constants import Step
 
 SCENE: Final = {scene.name: scene for scene in SCENES}
@@ -67,8 +66,8 @@ class DecidedAgain:
 def _latch_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = Reception.prepare
 
-    def prepare_wrongly(self: Reception, step: Step, channel: str, normal: PageNumbers, zero: PageNumbers, offset: int) -> DecidedAgain:
-        prepare(self, step, channel, normal, zero, offset)
+    def prepare_wrongly(self: Reception, *arguments: Any) -> DecidedAgain:
+        prepare(self, *arguments)
         return DecidedAgain(self)
 
     monkeypatch.setattr(Reception, "prepare", prepare_wrongly)
