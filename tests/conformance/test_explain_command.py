@@ -35,7 +35,7 @@ def test_ids_are_unique_over_all_kinds() -> None:
 
 
 def test_every_id_has_a_card_that_refers_to_cards() -> None:
-    """Given every id, when its card is made, then it has words, no empty section, and refers to ids (or to progress, or to streams beside the tables)."""
+    """Given every id, when its card is made, then it has words, no empty section, and refers to ids, or to streams beside the tables."""
     ids = set(makers())
     for identifier, make in makers().items():
         card = make()
