@@ -60,6 +60,11 @@ class Places:
         self._count = 0
         self._is_cut = False
 
+    @property
+    def vectors(self) -> npt.NDArray[np.uint64]:
+        """The vectors that are in use: address and bytes of each."""
+        return self._vectors[: self._count]
+
     def of(self, starts: npt.NDArray[np.uint64]) -> int:
         """Return the address of a struct msghdr for pages that start at these bytes of the memory."""
         count = len(starts)
