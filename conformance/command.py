@@ -13,7 +13,21 @@ import click
 from colofd.conformance.captures import CaptureError
 from colofd.spec.reasons import Rejected
 
-COMMANDS: Final = ("bench", "check", "decode", "explain", "explore", "profiles", "prove", "qemu", "receive", "replay", "send", "stress", "trace")
+COMMANDS: Final = (
+    "bench",
+    "check",
+    "decode",
+    "explain",
+    "explore",
+    "profiles",
+    "prove",
+    "qemu",
+    "receive",
+    "replay",
+    "send",
+    "stress",
+    "trace",
+)
 """Each one is the function of this name in the module `colofd.conformance.NAME_command`, imported when it is asked for."""
 
 
