@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "decode",
     "explain",
     "explore",
+    "fill",
     "profiles",
     "prove",
     "qemu",

@@ -1,6 +1,6 @@
 """The other side of a schedule: a primary that writes its RAM, sends it, and puts real bytes on real sockets."""
 
-import random
+import hashlib
 import socket
 import threading
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ DEVICE_CONTENT: Final = b"device state, opaque: \0\x06\0\0\0\x02{}"
 
 
 def page_content(number: int, page_size: int) -> bytes:
-    """Return content number `number` of a page: 0 is zeros, every other one is noise that no other has."""
-    return random.Random(number).randbytes(page_size) if number else bytes(page_size)  # noqa: S311  # noise, not a secret
+    """Return content number `number` of a page: 0 is zeros, every other one is noise that no other has, and that any language can make."""
+    return hashlib.shake_128(number.to_bytes(4, "big")).digest(page_size) if number else bytes(page_size)
 
 
 class UnexpectedReply(Exception):  # noqa: N818  # says what happened

@@ -71,11 +71,11 @@ def ruling(findings: Mapping[str, Finding]) -> Ruling:
 
 def try_case(case: WireCase) -> Finding:
     """Put one case to a receiver of its own."""
-    if why := _why_not(case):
+    if why := why_not_played(case):
         return Finding(Outcome.SKIPPED, why)
     before = set(threading.enumerate())
     try:
-        why = _play(_as_played(case))
+        why = _play(as_played(case))
     except Exception as error:  # noqa: BLE001  # a receiver may fail in any way; the other cases are still tried
         return Finding(Outcome.ERRORED, f"{type(error).__name__}: {error}")
     left = sorted(thread.name for thread in set(threading.enumerate()) - before)
@@ -84,7 +84,7 @@ def try_case(case: WireCase) -> Finding:
     return Finding(Outcome.VIOLATED if why else Outcome.HOLDS, why)
 
 
-def _why_not(case: WireCase) -> str:
+def why_not_played(case: WireCase) -> str:
     """Return why a case cannot be put to the built-in receiver; empty if it can."""
     if case.kind == "reverse":
         return "the receiver writes this direction, and does not read it"
@@ -93,7 +93,7 @@ def _why_not(case: WireCase) -> str:
     return ""
 
 
-def _as_played(case: WireCase) -> WireCase:
+def as_played(case: WireCase) -> WireCase:
     """Return a case as it is put to a receiver, which knows more than one channel."""
     if case.expected is Reason.STREAM_MAGIC:
         # With another magic it is not the main channel that is wrong: it is not known which channel this is.
@@ -107,7 +107,7 @@ def _as_played(case: WireCase) -> WireCase:
 
 def _play(case: WireCase) -> str:
     """Feed a case to a new receiver; return what is wrong with what it made of it, empty if nothing is."""
-    context, layout = case.context, _layout(case)
+    context, layout = case.context, layout_of(case)
     destination = Destination(
         [Block(name, length) for name, length in layout.blocks],
         context.channels,
@@ -118,27 +118,28 @@ def _play(case: WireCase) -> str:
         uuid=context.uuid,
         deadlines=DEADLINES,
     )
-    wanted = _expected_ram(case)
+    wanted = expected_ram(case)
     goes_on = context.colo and case.expected is None
     # The destination is closed before our ends of its channels are.
     with ExitStack() as ends, destination:
-        for data in _channels(case).values():
+        for data in channels_of(case).values():
             ends.enter_context(_feed(data, destination, is_whole=not goes_on))
         rejected = _outcome(destination, wanted.commits if goes_on else None)
         return _wrong_verdict(case, rejected, destination) or _wrong_ram(layout, wanted.pages, destination)
 
 
-def _layout(case: WireCase) -> Layout:
+def layout_of(case: WireCase) -> Layout:
+    """Return the RAM of the receiver that a case is put to."""
     blocks = BLOCKS if case.context.blocks is None else case.context.blocks
     return Layout(tuple(blocks.items()), case.context.page_size)
 
 
-def _own_channel(case: WireCase) -> str:
+def own_channel(case: WireCase) -> str:
     """Return the channel of a case; of a multifd channel, what its hello says."""
     return MAIN_CHANNEL if case.kind == "main" else channel_name(case.data[_HELLO_ID])
 
 
-def _channels(case: WireCase) -> dict[str, bytes]:
+def channels_of(case: WireCase) -> dict[str, bytes]:
     """Return what each channel says: the case, and what a source says beside it. The case connects last."""
     numbers = list(range(case.context.channels))
     if case.kind == "multifd":
@@ -146,14 +147,14 @@ def _channels(case: WireCase) -> dict[str, bytes]:
         numbers.remove(min(case.data[_HELLO_ID], numbers[-1]))
     beside = {channel_name(number): stream.hello(number) + ROUNDS[case.kind] * _SYNC for number in numbers}
     main = {MAIN_CHANNEL: _main_beside(case)} if case.kind == "multifd" else {}
-    return main | beside | {_own_channel(case): case.data}
+    return main | beside | {own_channel(case): case.data}
 
 
 def _main_beside(case: WireCase) -> bytes:
     """Return a main channel that lists the blocks, and ends as many rounds as a multifd case has: the list, and all pages."""
     return (
         stream.stream_header(MACHINE)
-        + stream.ram_start(_layout(case).blocks)
+        + stream.ram_start(layout_of(case).blocks)
         + stream.flush()
         + stream.ram_close()
         + stream.ram_continue(SectionType.END)
@@ -188,7 +189,7 @@ def _outcome(destination: Destination, commits: int | None) -> Rejected | None:
 
 def _wrong_verdict(case: WireCase, rejected: Rejected | None, destination: Destination) -> str:
     """Return how the verdict differs from that of the tables; empty if it does not."""
-    own = _own_channel(case)
+    own = own_channel(case)
     consumed = destination.consumed().get(own, 0)
     if case.expected is None:
         expected = f"all {len(case.data)} bytes accepted on {own}"
@@ -219,19 +220,19 @@ def _wrong_ram(layout: Layout, wanted: Mapping[int, bytes], destination: Destina
 
 
 @dataclass
-class _Ram:
+class ExpectedRam:
     """What guest RAM must hold: content by page, zeros where there is none; and the number of commits (without COLO 0)."""
 
     pages: dict[int, bytes]
     commits: int = 0
 
 
-def _expected_ram(case: WireCase) -> _Ram:
+def expected_ram(case: WireCase) -> ExpectedRam:
     """Return what the slow decoder finds before the byte that is refused. A checkpoint counts only as a whole."""
-    layout, items = _layout(case), _items_before_refusal(case)
-    ram = _Ram({})
+    layout, items = layout_of(case), _items_before_refusal(case)
+    ram = ExpectedRam({})
     if case.kind == "multifd":
-        rounds = packet_rounds(_own_channel(case), case.data, items, case.context.compression, layout)
+        rounds = packet_rounds(own_channel(case), case.data, items, case.context.compression, layout)
         for sent in (sent for packets in rounds for sent in packets):
             ram.pages |= _contents(sent, layout)
         return ram
