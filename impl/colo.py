@@ -94,7 +94,8 @@ class Secondary:
         self._change(Phase.RECEIVING, Phase.RECEIVED, Step.CHECKPOINT_RECEIVED)
         self._commits.validate(device_state)
         self._leases.wait_until_returned()
-        self._commit(device_state)
+        if not self._commit(device_state):
+            self._wait_for_failover()
         self._send(ColoMessage.VMSTATE_LOADED)
 
     def _expect(self, message: ColoMessage) -> None:
@@ -130,8 +131,15 @@ class Secondary:
             self._barrier.require_settled(self._stream.offset)
             self._reception.enter(after, step, of=frozenset({before}))
 
-    def _commit(self, device_state: bytes) -> None:
-        """Answer that the checkpoint is received, copy it to the guest, and run it.
+    def _wait_for_failover(self) -> None:
+        """Wait for a failover that was asked for. Raises EndedError, or Rejected (EMBEDDER) if it does not come."""
+        with self._reception.lock:
+            self._reception.lock.wait_for(lambda: self._reception.is_ended, self._reception.options.deadlines.progress)
+            self._reception.require_running()
+        raise Rejected(Reason.EMBEDDER, read="failover was asked for, and was not waited for", expected="failover again, or close")
+
+    def _commit(self, device_state: bytes) -> bool:
+        """Answer that the checkpoint is received, copy it to the guest, and run it; return whether that was still to be done.
 
         The primary lets its output go when it reads the answer. So nothing goes back behind it: failover and close wait for the
         lock of the guest, and no trouble with channels keeps the flush from its end. on_commit sees the commit and nothing else.
@@ -143,6 +151,8 @@ class Secondary:
             written = self._guest.stop()
             with self._reception.lock:
                 self._require_received()
+                if self._reception.is_failover_asked:
+                    return False
                 self._tracer.emit(Step.ANSWER, MAIN_CHANNEL)
             failure: BaseException | None = self._answer()
             try:
@@ -154,6 +164,7 @@ class Secondary:
             self._guest.run()
         if failure is not None:
             raise failure
+        return True
 
     def _flush(self, written: PageNumbers, device_state: bytes) -> None:
         """Copy the checkpoint to the guest. If that fails anywhere, it can be done again, and then goes on from there."""

@@ -196,7 +196,7 @@ class Destination:
     def failover(self, timeout: float = 30.0) -> None:
         """Take over: the guest runs from the last commit and what it has written itself; a checkpoint half received is dropped.
 
-        A flush that has begun is finished first. Works after an error, too. All threads have ended and the cache is freed on return.
+        A checkpoint that was answered is committed first; once this is called, no other one is answered. Works after an error, too. All threads have ended and the cache is freed on return.
         Raises RuntimeError outside of COLO, Rejected (EMBEDDER) if a hook does not let it finish in `timeout` seconds.
         """
         self._ending.fail_over(timeout)

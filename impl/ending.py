@@ -32,10 +32,15 @@ class Ending:
         until = time.monotonic() + min(timeout, LONGEST)
         with self._called(until):
             self._reception.tracer.gate(Step.TAKE_OVER, "")
+            with self._reception.lock:
+                # Before the guest is waited for: from here on no other checkpoint is answered, even if the caller gives up.
+                self._reception.is_failover_asked = True
             with self._guest_lock(until):
                 with self._reception.lock:
                     phase = self._reception.phase
                     if phase not in CAN_LEAVE_COLO | {Phase.FAILOVER}:
+                        # There is no checkpoint yet that could have been held up by it.
+                        self._reception.is_failover_asked = False
                         raise RuntimeError(f"failover in phase {phase}: it needs COLO to have begun")
                     # Another time it only ends what the time before could not, because of a hook.
                     if phase is not Phase.FAILOVER:

@@ -64,6 +64,7 @@ class Reception:
         guarded_guest: in guard mode guest RAM as the receive threads have it, a second mapping.
         attached: all connections; `sockets`: those of which is known which channel they are.
         is_round_open: a packet was prepared since the last release of the barrier.
+        is_failover_asked: a caller has asked for failover in COLO: no other checkpoint is answered.
     """
 
     def __init__(self, layout: Layout, options: Options, tracer: Tracer) -> None:
@@ -80,6 +81,7 @@ class Reception:
         self.device_state = b""
         self.block_list_known = False
         self.is_round_open = False
+        self.is_failover_asked = False
         self.attached: list[ChannelSocket] = []
         self.sockets: dict[str, ChannelSocket] = {}
         self.guest: Region | None = None

@@ -3,11 +3,14 @@
 import threading
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from colofd.conformance import stream
-from colofd.impl import Destination, Event, Phase
+from colofd.impl import Deadlines, Destination, Event, Outcome, Phase
 from colofd.spec.constants import ColoMessage, SectionType, Step
+from colofd.spec.reasons import Reason, Rejected
 from tests.impl.source import BLOCK, BLOCKS, DEVICE, PAGES, SECONDS, Counter, Hold, Source, content, in_colo, receive_threads
 
 PRECOPY: Final = {0: 1, 1: 2, 2: 3}
@@ -99,6 +102,82 @@ def test_failover_waits_for_the_commit_of_what_was_answered(step: Step) -> None:
         assert content(destination.guest(BLOCK)) == CHECKPOINT
         assert destination.wait(SECONDS).commit == 1
         assert guest.calls == ["run", "stop", "run"]
+        source.close()
+
+
+class _SlowGuest(Counter):
+    """A guest that takes its time to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stopping, self.go = threading.Event(), threading.Event()
+
+    def stop(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Stop, when it is let go."""
+        self.is_stopping.set()
+        assert self.go.wait(SECONDS), "nobody let the guest stop"
+        return super().stop()
+
+
+def test_who_has_asked_for_failover_gets_no_other_checkpoint() -> None:
+    """Given a checkpoint about to be answered whose guest still stops, when failover is asked for, then it is never answered.
+
+    The caller waits for the guest's lock, which the main thread has; he gives up and asks again, which changes nothing.
+    """
+    guest, steps = _SlowGuest(), list[Step]()
+    with Destination(BLOCKS, 1, colo=True, guest=guest, trace=lambda event: steps.append(event.step)) as destination:
+        source = Source(destination, 1)
+        in_colo(source, PRECOPY)
+        source.begin_checkpoint()
+        source.put("mfd0", source.pages("mfd0", {0: 7}, (1,)))
+        source.end_checkpoint()
+        assert guest.is_stopping.wait(SECONDS)
+        with pytest.raises(Rejected) as refused:
+            destination.failover(0.05)
+        assert refused.value.reason is Reason.EMBEDDER
+        guest.go.set()
+        destination.failover(SECONDS)
+        assert content(destination.guest(BLOCK)) == LAST_COMMIT
+        assert destination.wait(SECONDS) == Outcome(Phase.FAILOVER, 0, None)
+        assert guest.calls == ["run", "stop", "run"]
+        source.close()
+    assert Step.ANSWER not in steps
+
+
+def test_a_failover_that_never_comes_is_not_waited_for() -> None:
+    """Given a failover that was asked for in vain, when the caller does not ask again, then the main thread ends with that error."""
+    guest = _SlowGuest()
+    deadlines = Deadlines(progress=0.5)
+    with Destination(BLOCKS, 1, colo=True, guest=guest, deadlines=deadlines) as destination:
+        source = Source(destination, 1)
+        in_colo(source, PRECOPY)
+        source.begin_checkpoint()
+        source.end_checkpoint()
+        assert guest.is_stopping.wait(SECONDS)
+        with pytest.raises(Rejected, match="one at a time|hooks that return"):
+            destination.failover(0.05)
+        guest.go.set()
+        with pytest.raises(Rejected, match="failover was asked for"):
+            destination.wait(SECONDS)
+        destination.failover(SECONDS)
+        assert destination.phase is Phase.FAILOVER
+        source.close()
+
+
+def test_a_failover_before_its_time_changes_nothing() -> None:
+    """Given a failover that is refused in precopy, when a checkpoint comes later, then it is answered and committed."""
+    with Destination(BLOCKS, 1, colo=True) as destination:
+        source = Source(destination, 1)
+        source.begin()
+        with pytest.raises(RuntimeError, match="it needs COLO to have begun"):
+            destination.failover(SECONDS)
+        source.end_precopy()
+        source.expect(ColoMessage.CHECKPOINT_READY)
+        source.begin_checkpoint()
+        source.put("mfd0", source.pages("mfd0", {0: 7}))
+        source.end_checkpoint()
+        source.expect(ColoMessage.VMSTATE_RECEIVED, ColoMessage.VMSTATE_LOADED)
+        assert content(destination.guest(BLOCK)) == [7, 0, 0, 0, 0, 0, 0, 0]
         source.close()
 
 
