@@ -1,0 +1,165 @@
+"""A store as a reader has it: which checkpoints there are, and what is wrong with them."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from colofd.impl.store.contents import CheckpointReader
+from colofd.impl.store.errors import StoreDamaged, StoreMismatch
+from colofd.impl.store.folder import Folder
+from colofd.impl.store.identity import Identity, read_identity
+from colofd.impl.store.record import Numbers, Record, RecordId, read_record
+from colofd.impl.store.sessions import newest, read_sums
+from colofd.impl.store.sums import Sums, ram_sum
+
+LOCK: Final = "lock"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is in the store: which one, when it was written, what it cost, and what is wrong with it (nothing, mostly)."""
+
+    id: RecordId
+    time: float = 0.0
+    pages: int = 0
+    size: int = 0
+    device_state_bytes: int = 0
+    damage: str = ""
+
+
+class OpenedStore:
+    """The checkpoints of the newest session. A context manager.
+
+    Attributes:
+        identity: whose checkpoints they are.
+        saved: all that there are, oldest first.
+    """
+
+    def __init__(self, folder: Folder, identity: Identity, lock: int | None) -> None:
+        self._folder = folder
+        self._lock = lock
+        self.identity = identity
+        self._page_count = self.identity.layout.page_count
+        self._records: list[Record] = []
+        self._image_sums: Sums = np.zeros(self._page_count, np.uint64)
+        self.saved: list[Saved] = []
+        self._look()
+
+    def _look(self) -> None:
+        """Read all records, and follow the sums from the image on."""
+        wanted = newest(self._folder.names())
+        damage = ""
+        if wanted:
+            try:
+                self._image_sums = read_sums(self._folder, wanted[0].session, self._page_count)
+            except (OSError, EOFError) as error:
+                damage = f"the sums of the image cannot be read: {error}"
+        follower = _Follower(self._image_sums.copy())
+        for number, each in enumerate(wanted):
+            if not damage and number and each.index != wanted[number - 1].index + 1:
+                damage = f"the record before it is missing: index {each.index - 1}"
+            damage = damage or self._add(each, follower)
+            if damage:
+                self.saved.append(Saved(each, damage=damage))
+
+    def _add(self, wanted: RecordId, follower: "_Follower") -> str:
+        """Read a record that follows the ones before it; return what is wrong."""
+        try:
+            file = self._folder.open(wanted.file_name)
+            try:
+                record = read_record(file, wanted, self.identity.page_size, self._page_count)
+                _require_ascending(record, self._page_count)
+            finally:
+                file.close()
+        except (StoreDamaged, OSError) as error:
+            return str(error)
+        follower.follow(record)
+        if follower.ram_sum != record.ram_sum:
+            return f"{wanted.file_name} does not go with the image and the records before it: the checksum of RAM differs"
+        self._records.append(record)
+        self.saved.append(Saved(wanted, record.time, record.pages, record.size, len(record.device_state)))
+        return ""
+
+    def checkpoint(self, index: int | None = None) -> CheckpointReader:
+        """Open a checkpoint; None is the newest. Raises StoreMismatch if there is no such one, StoreDamaged, OSError."""
+        if not self.saved:
+            raise StoreMismatch(f"{self._folder.path} has no checkpoint")
+        wanted = self.saved[-1].id.index if index is None else index
+        for number, each in enumerate(self.saved):
+            if each.id.index == wanted:
+                if each.damage:
+                    raise StoreDamaged(f"checkpoint {wanted}: {each.damage}")
+                follower = _Follower(self._image_sums.copy())
+                for record in self._records[: number + 1]:
+                    follower.follow(record)
+                return CheckpointReader(self._folder, self.identity, self._records[: number + 1], follower.sums)
+        first, last = self.saved[0].id.index, self.saved[-1].id.index
+        raise StoreMismatch(f"{self._folder.path} has no checkpoint {wanted}: it has {first} to {last}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the store."""
+        self._folder.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class _Follower:
+    """The sums of all pages, and of RAM, from one checkpoint to the next."""
+
+    def __init__(self, sums: Sums) -> None:
+        self.sums = sums
+        self.ram_sum = ram_sum(np.arange(len(sums)), sums)
+
+    def follow(self, record: Record) -> None:
+        """Go on to the checkpoint of a record."""
+        for pages, sums in ((record.normal, record.sums), (record.zero, np.uint64(0))):
+            self.ram_sum = (self.ram_sum + ram_sum(pages, sums - self.sums[pages])) % 2**64
+            self.sums[pages] = sums
+
+
+def open_store(path: Path, *, is_locked: bool = True) -> OpenedStore:
+    """Open a store for reading; with `is_locked`, no standby may write to it meanwhile.
+
+    Raises StoreMismatch for a folder that is none, or that others may read; StoreBusy; OSError.
+    """
+    require_private(path)
+    folder = Folder(path)
+    lock = None
+    try:
+        identity = read_identity(folder)
+        if is_locked:
+            lock = folder.lock(LOCK, is_shared=True)
+        return OpenedStore(folder, identity, lock)
+    except BaseException:
+        folder.close()
+        if lock is not None:
+            os.close(lock)
+        raise
+
+
+def require_private(path: Path) -> None:
+    """Raise StoreMismatch unless this is a folder that only its owner may use. OSError if there is none."""
+    mode = path.stat().st_mode
+    if not stat.S_ISDIR(mode):
+        raise StoreMismatch(f"{path} is no folder")
+    if mode & 0o077:
+        raise StoreMismatch(f"others may use {path} (mode {stat.S_IMODE(mode):04o}), and RAM holds secrets: chmod 700 it")
+
+
+def _require_ascending(record: Record, page_count: int) -> None:
+    def is_ascending(numbers: Numbers) -> bool:
+        return not len(numbers) or bool((np.diff(numbers) > 0).all() and numbers[0] >= 0 and numbers[-1] < page_count)
+
+    if not (is_ascending(record.normal) and is_ascending(record.zero)):
+        raise StoreDamaged(f"{record.id.file_name} is damaged: its page numbers are not those of RAM")
