@@ -1,7 +1,7 @@
 """The fast second writing: numpy, mmap and threads. Imports only the constants and reasons of the spec."""
 
 from colofd.impl.destination import Destination
-from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outcome, Ownership
+from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outcome, Ownership, Store
 from colofd.impl.phases import Phase
 from colofd.impl.snapshot import Snapshot
 from colofd.impl.trace import Event
@@ -21,5 +21,6 @@ __all__ = [
     "Ownership",
     "Phase",
     "Snapshot",
+    "Store",
     "zero_pages",
 ]

@@ -18,6 +18,7 @@ from colofd.impl.phases import BEFORE_COLO, Phase
 from colofd.impl.reception import EndedError, Reception
 from colofd.impl.snapshot import Leases
 from colofd.impl.stream import MainStream
+from colofd.impl.threads import call_hook
 from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, SectionType, Step
 from colofd.spec.reasons import Reason, Rejected
@@ -47,7 +48,7 @@ class Secondary:
         self._leases = leases
         self._commits = commits
         self._tracer = reception.tracer
-        self._memory = reception.require_guest()
+        self._memory = reception.require_committed()
         self._cache = reception.require_cache()
         self._maps = reception.require_maps()
 
@@ -56,20 +57,21 @@ class Secondary:
 
         Raises Rejected, or EndedError.
         """
-        self._fill()
+        self._fill(device_state)
         self._enter(device_state)
         self._main.shut_return_path()
         self._send(ColoMessage.CHECKPOINT_READY)
         while True:
             self._checkpoint()
 
-    def _fill(self) -> None:
+    def _fill(self, device_state: bytes) -> None:
         if not self._reception.deferred:
             return
         self._tracer.gate(Step.FILL_BEGIN, MAIN_CHANNEL)
         with self._reception.lock:
             self._barrier.require_settled(self._stream.offset)
             self._reception.enter(Phase.FILLING, Step.FILL_BEGIN, of=frozenset({Phase.PRECOPY}))
+        self._keep(device_state)
         self._copy_dirty()
 
     def _enter(self, device_state: bytes) -> None:
@@ -93,10 +95,18 @@ class Secondary:
         device_state = self._device_state()
         self._change(Phase.RECEIVING, Phase.RECEIVED, Step.CHECKPOINT_RECEIVED)
         self._commits.validate(device_state)
+        self._keep(device_state)
         self._leases.wait_until_returned()
         if not self._commit(device_state):
             self._wait_for_failover()
         self._send(ColoMessage.VMSTATE_LOADED)
+
+    def _keep(self, device_state: bytes) -> None:
+        """Where there is a store, make the checkpoint durable: the primary lets its output go when it reads the answer."""
+        store = self._reception.options.store
+        if store is not None:
+            index = self._reception.commit + 1
+            call_hook("store.keep", Reason.EMBEDDER, store.keep, index, device_state, self._maps.dirty, self._cache.rows)
 
     def _expect(self, message: ColoMessage) -> None:
         at = self._stream.begin_item()
@@ -210,7 +220,8 @@ class Secondary:
         if not count:
             return
         self._tracer.gate(Step.FLUSH_PAGE, MAIN_CHANNEL)
-        copy_pages(self._memory, self._cache, dirty, two_threads=count * self._reception.layout.page_size >= TWO_THREADS_FROM)
+        if self._memory is not self._cache:
+            copy_pages(self._memory, self._cache, dirty, two_threads=count * self._reception.layout.page_size >= TWO_THREADS_FROM)
         if self._tracer.is_on:
             self._tracer.emit(Step.FLUSH_PAGE, MAIN_CHANNEL, np.flatnonzero(dirty), NO_PAGES, self._memory)
         dirty[:] = False

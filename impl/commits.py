@@ -31,7 +31,7 @@ class Commits:
         hook = self._reception.options.on_commit
         if hook is None:
             return
-        layout, memory = self._reception.layout, self._reception.require_guest()
+        layout, memory = self._reception.layout, self._reception.require_committed()
         views = {name: layout.bytes_of(memory, name) for name in layout.blocks}
         commit = Commit(self._reception.commit, self._reception.device_state, MappingProxyType(views))
         call_hook("on_commit", Reason.EMBEDDER, hook, commit)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from colofd.impl.ending import Ending
 from colofd.impl.guest_control import GuestControl, written_pages
-from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outcome, Ownership
+from colofd.impl.interface import Block, Commit, Deadlines, Guest, Limits, Outcome, Ownership, Store
 from colofd.impl.maps import PageMap
 from colofd.impl.memory import Layout
 from colofd.impl.phases import Phase
@@ -44,6 +44,8 @@ class Destination:
         machine: the machine type that the source must have; None accepts any.
         uuid: the 16 bytes that the source must name; None accepts any.
         guest: what runs on guest RAM, if anything does.
+        store: where commits go in place of guest RAM, which takes no memory then: no guest can run, `guest` and `snapshot` have nothing
+            to show, and the mirror is deferred. Needs COLO.
         on_commit: told of each commit, before the guest runs again; 0 is the end of precopy.
         validate: given the device state before it counts; if it raises, the device state is refused and guest RAM stays as it is.
         limits: how much a peer may make us hold.
@@ -69,6 +71,7 @@ class Destination:
         machine: str | None = None,
         uuid: bytes | None = None,
         guest: Guest | None = None,
+        store: Store | None = None,
         on_commit: Callable[[Commit], None] | None = None,
         validate: Callable[[bytes], None] | None = None,
         limits: Limits | None = None,
@@ -78,11 +81,13 @@ class Destination:
     ) -> None:
         if not 0 <= channels <= MAX_CHANNELS:
             raise ValueError(f"channels must be 0 to {MAX_CHANNELS}, not {channels}")
+        if store is not None and (guest is not None or guard or not colo):
+            raise ValueError("a store is for COLO, in place of a guest")
         options = Options(
             channels,
             colo,
             compression,
-            mirror,
+            mirror if store is None else "deferred",
             machine,
             uuid,
             guest,
@@ -92,6 +97,7 @@ class Destination:
             deadlines or Deadlines(),
             prealloc,
             guard,
+            store,
         )
         layout = Layout(blocks, page_size)
         self._tracer = Tracer(trace, gate)
@@ -160,7 +166,7 @@ class Destination:
     def guest(self, block: str) -> npt.NDArray[np.uint8]:
         """Return a writable view of a block's guest RAM. Raises Rejected (CLOSED) before the start and after close, KeyError."""
         with self._reception.lock:
-            return self._reception.layout.bytes_of(self._reception.require_guest(), block, writable=True)
+            return self._reception.layout.bytes_of(self._reception.require_guest_in_memory(), block, writable=True)
 
     def cache(self, block: str) -> npt.NDArray[np.uint8]:
         """Return a read-only view of a block's cache. Raises Rejected (CLOSED) if there is none (any more), KeyError."""
@@ -196,7 +202,8 @@ class Destination:
     def failover(self, timeout: float = 30.0) -> None:
         """Take over: the guest runs from the last commit and what it has written itself; a checkpoint half received is dropped.
 
-        A checkpoint that was answered is committed first; once this is called, no other one is answered. Works after an error, too. All threads have ended and the cache is freed on return.
+        A checkpoint that was answered is committed first; once this is called, no other one is answered. Works after an error, too.
+        All threads have ended and the cache is freed on return.
         Raises RuntimeError outside of COLO, Rejected (EMBEDDER) if a hook does not let it finish in `timeout` seconds.
         """
         self._ending.fail_over(timeout)

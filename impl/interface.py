@@ -71,6 +71,20 @@ class Guest(Protocol):
         """Run from what guest RAM holds now."""
 
 
+class Store(Protocol):
+    """Keeps commits in place of guest RAM."""
+
+    def keep(self, index: int, device_state: bytes, dirty: npt.NDArray[np.bool_], ram: npt.NDArray[np.uint8]) -> None:
+        """Make a checkpoint durable before it is answered; what this raises ends the migration, and the commit before stays the last.
+
+        Args:
+            index: of the commit that it will be; 0 is the end of precopy, before CHECKPOINT_READY.
+            device_state: FULL sections of all devices, then the EOF byte.
+            dirty: the pages that may differ from the commit before, shape (pages,), in the order of the blocks; for 0, from zeros.
+            ram: all of RAM, shape (pages, page size), as it is while this runs.
+        """
+
+
 @dataclass(frozen=True)
 class Commit:
     """A checkpoint that is in guest RAM: `index` 0 is the state in which COLO began."""
@@ -79,7 +93,7 @@ class Commit:
     device_state: bytes
     """FULL sections of all devices, then the EOF byte."""
     blocks: Mapping[str, npt.NDArray[np.uint8]]
-    """Read-only views of guest RAM; this commit is in them while the hook runs."""
+    """Read-only views of guest RAM, or with a store of the cache; this commit is in them while the hook runs."""
 
 
 @dataclass(frozen=True)

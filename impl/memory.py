@@ -49,6 +49,13 @@ class Region:
         return False
 
 
+def untouched(pages: int, page_size: int) -> Region:
+    """Return a region that nobody can write, and that takes no memory."""
+    return Region(
+        pages, page_size, memory=mmap.mmap(-1, pages * page_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    )
+
+
 class Layout:
     """The blocks, concatenated in their order: block and offset to global page number."""
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from colofd.impl import decisions
 from colofd.impl.guard import GuardedRegion, map_twice
-from colofd.impl.interface import Commit, Deadlines, Guest, Limits
+from colofd.impl.interface import Commit, Deadlines, Guest, Limits, Store
 from colofd.impl.maps import PageMaps
-from colofd.impl.memory import Layout, Region, Selection
+from colofd.impl.memory import Layout, Region, Selection, untouched
 from colofd.impl.phases import BEFORE_COLO, OVER, Phase
 from colofd.impl.sockets import Activity, ChannelSocket
 from colofd.impl.trace import PageNumbers, Tracer
@@ -38,6 +38,7 @@ class Options:
     deadlines: Deadlines
     prealloc: bool = False
     guard: bool = False
+    store: Store | None = None
 
 
 class Ruling(NamedTuple):
@@ -93,7 +94,14 @@ class Reception:
     def allocate(self) -> tuple[Region, Region | None, PageMaps]:
         """Make guest RAM, the cache (with COLO) and the maps: fresh zeros, before any receive thread exists."""
         pages, prealloc = (self.layout.page_count, self.layout.page_size), self.options.prealloc
-        guest, for_threads = map_twice(*pages, prealloc=prealloc) if self.options.guard else (Region(*pages, prealloc=prealloc), None)
+        guest: Region
+        for_threads: GuardedRegion | None = None
+        if self.options.store is not None:
+            guest = untouched(*pages)
+        elif self.options.guard:
+            guest, for_threads = map_twice(*pages, prealloc=prealloc)
+        else:
+            guest = Region(*pages, prealloc=prealloc)
         cache = Region(*pages, prealloc=prealloc) if self.options.colo else None
         maps = PageMaps(self.layout.page_count)
         with self.lock:
@@ -210,6 +218,16 @@ class Reception:
         if self.guest is None:
             raise Rejected(Reason.CLOSED, read="there is no guest RAM", expected="a destination that has started and is not closed")
         return self.guest
+
+    def require_guest_in_memory(self) -> Region:
+        """Return guest RAM for a reader. Raises Rejected (CLOSED) as `require_guest`, and if commits are in a store."""
+        if self.options.store is not None:
+            raise Rejected(Reason.CLOSED, read="commits are in a store", expected="guest RAM in memory")
+        return self.require_guest()
+
+    def require_committed(self) -> Region:
+        """Return where a commit lies until pages arrive again. Raises as `require_guest`."""
+        return self.require_guest() if self.options.store is None else self.require_cache()
 
     def require_guest_for_threads(self) -> Region:
         """Return guest RAM as the receive threads have it: in guard mode a mapping of their own. Raises as `require_guest`."""

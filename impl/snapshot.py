@@ -38,7 +38,7 @@ class Snapshot:
         with self._reception.lock:
             if self.ended:
                 raise Rejected(Reason.CLOSED, read=f"the lease of commit {self.index} has {self.ended}", expected="a lease that lasts")
-            return self._reception.layout.bytes_of(self._reception.require_guest(), name)
+            return self._reception.layout.bytes_of(self._reception.require_guest_in_memory(), name)
 
     def release(self) -> None:
         """Give the lease back."""
