@@ -4,16 +4,16 @@ The cases are computed from the tables. The slow decoder and the fast receiver m
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from colofd.conformance import stream
-from colofd.conformance.wire_streams import BLOCKS, DECOY, DEVICE, MACHINE, PAGE, Kind, ValidStream, precopy, valid_streams
+from colofd.conformance.wire_streams import BLOCKS, DECOY, DEVICE, MACHINE, PAGE, Kind, ValidStream, packets, precopy, valid_streams
 from colofd.model.decode import Context, Item, Visit, decode_main, decode_multifd, decode_reverse
 from colofd.model.decode_tables import holds
-from colofd.spec.constants import HELLO_SIZE, Compression, SectionType, packet_size
+from colofd.spec.constants import HELLO_SIZE, UUID_SIZE, Command, Compression, SectionType, packet_size
 from colofd.spec.reasons import Reason
-from colofd.spec.wire import ALL_TABLES, CHECKS, fields, main_channel
+from colofd.spec.wire import ALL_TABLES, CHECKS, fields, main_channel, multifd
 from colofd.spec.wire.expressions import Value
 
 
@@ -160,14 +160,23 @@ def _element_size(kind: fields.Kind) -> int:
 
 
 def _by_hand(check: fields.Check) -> WireCase:
-    """Return the violation of a check that takes more than one edit: a second START with the id of the first."""
-    if check is not main_channel.SECTION_IS_NEW:
-        raise LookupError(f"{check.id} has no violation")
-    part = stream.ram_continue(SectionType.PART)
-    start = precopy().index(part)
-    again = stream.ram_start(())
-    data = precopy()[:start] + again + precopy()[start:]
-    return WireCase(f"{check.id}.violated", check.id, "main", data, _PRECOPY, check.reason, start + 1, "wire.valid.precopy")
+    """Return the violation of a check that takes more than one edit."""
+    if check is main_channel.SECTION_IS_NEW:
+        start = precopy().index(stream.ram_continue(SectionType.PART))
+        data = precopy()[:start] + stream.ram_start(()) + precopy()[start:]
+        return replace(_main(f"{check.id}.violated", data, check.reason, start + 1), check_id=check.id)
+    if check is main_channel.COMMAND_CAN_BE_ANSWERED:
+        opening = stream.command(Command.OPEN_RETURN_PATH)
+        start = precopy().index(opening)
+        data = precopy().replace(opening, b"", 1)
+        return replace(_main(f"{check.id}.violated", data, check.reason, start + 1), check_id=check.id)
+    if check is multifd.PAGES_COME_AFTER_SYNC:
+        sync = stream.PacketWriter(Compression.NONE, PAGE).sync()
+        data = packets(Compression.NONE).replace(sync, b"", 1)
+        context = Context(channels=2, blocks=BLOCKS, uuid=bytes(UUID_SIZE))
+        name, twin = f"{check.id}.violated", "wire.valid.packets-none"
+        return WireCase(name, check.id, "multifd", data, context, check.reason, HELLO_SIZE, twin)
+    raise LookupError(f"{check.id} has no violation")
 
 
 def _whole_stream_cases(streams: list[ValidStream]) -> Iterator[WireCase]:
@@ -235,10 +244,11 @@ def _description_cases() -> Iterator[WireCase]:
 
 def _payload_cases(method: Compression) -> Iterator[WireCase]:
     context = Context(channels=2, compression=method, blocks={"ram0": 4 * PAGE})
-    offset = HELLO_SIZE + packet_size(PAGE)
+    before = stream.hello(0) + stream.PacketWriter(method, PAGE).sync()
+    offset = len(before) + packet_size(PAGE)
     for name, (data, reason) in damaged_payloads(method, "ram0").items():
         twin = f"wire.valid.packets-{method}"
-        yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", stream.hello(0) + data, context, reason, offset, twin)
+        yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", before + data, context, reason, offset, twin)
 
 
 def damaged_payloads(method: Compression, block: str) -> dict[str, tuple[bytes, Reason]]:

@@ -20,7 +20,7 @@ from colofd.impl import Block, Deadlines, Destination
 from colofd.model.decode import Item, decode_main, decode_multifd
 from colofd.model.sent import Layout, packet_rounds, page_records
 from colofd.model.trace import Sent
-from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, TARGET_PAGE_SIZE, Compression, SectionType, channel_name
+from colofd.spec.constants import MAIN_CHANNEL, TARGET_PAGE_SIZE, Compression, SectionType, channel_name
 from colofd.spec.reasons import Reason, Rejected
 from colofd.spec.wire import colo as colo_tables
 from colofd.spec.wire import main_channel
@@ -98,10 +98,6 @@ def as_played(case: WireCase) -> WireCase:
     if case.expected is Reason.STREAM_MAGIC:
         # With another magic it is not the main channel that is wrong: it is not known which channel this is.
         return replace(case, expected=Reason.CHANNEL_MAGIC)
-    if case.check_id == "wire.payload":
-        # No page may come before the block list, which the first SYNC waits for.
-        data = case.data[:HELLO_SIZE] + _SYNC + case.data[HELLO_SIZE:]
-        return replace(case, data=data, offset=case.offset + len(_SYNC))
     return case
 
 

@@ -48,6 +48,7 @@ class MultifdChannel:
                 self._receive_pages(packet)
             if packet.is_sync:
                 self._barrier.park(self._name, packet.offset)
+                self._packets.has_synced = True
         with self._reception.lock:
             self._reception.require_running()
         if self._reception.options.colo:

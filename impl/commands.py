@@ -40,5 +40,5 @@ class ReturnPath:
         elif command is Command.PING:
             value = self._stream.be32()
             if not self.is_open:
-                raise self._stream.rejected(Reason.COMMAND_UNKNOWN, at, "PING", "OPEN_RETURN_PATH before it")
+                raise self._stream.rejected(Reason.RETURN_PATH_MISSING, at, "PING", "OPEN_RETURN_PATH before it")
             self.send(ReturnPathMessage.PONG, value)

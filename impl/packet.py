@@ -84,6 +84,7 @@ class PacketReader:
 
     Attributes:
         header: where a whole header is put before it is parsed.
+        has_synced: a SYNC was read: by then the block list is there, and pages may come.
     """
 
     def __init__(self, channel: str, layout: Layout, compression: Compression) -> None:
@@ -104,6 +105,7 @@ class PacketReader:
         # Offsets that follow one another, read as one large number, are the first one times `ones`, and `steps` more.
         self._ones = int.from_bytes(b"\0\0\0\0\0\0\0\1" * self._capacity)
         self._steps = int.from_bytes((np.arange(self._capacity) * layout.page_size).astype(OFFSET).tobytes())
+        self.has_synced = False
         self._name = b""
         self._first_byte = 0
         self._length = np.uint64(0)
@@ -203,7 +205,9 @@ class PacketReader:
         return Room(self._wire[:count], offsets, in_order, in_order[1:], in_order[:-1], quotients, quotients.view(np.int64))
 
     def _find_block(self, field: bytes, at: int) -> None:
-        """Look up the block of this packet, and most likely of the next ones."""
+        """Look up the block of this packet, and most likely of the next ones. Before the first SYNC there is none."""
+        if not self.has_synced:
+            raise self._rejected(Reason.PACKET_OUT_OF_PHASE, at, "pages", "a SYNC before the first pages")
         name, terminator, _ = field.partition(b"\0")
         text = name.decode("latin-1")
         if not (name and terminator and text in self._layout.blocks):

@@ -75,6 +75,8 @@ class RamSection:
     def _ends_round(self, flags: int, at: int) -> bool:
         if flags == MULTIFD_FLUSH and not self._has_channels:
             raise self._stream.rejected(Reason.FLUSH_WITHOUT_MULTIFD, at, "MULTIFD_FLUSH", "none without multifd channels")
+        if flags == MULTIFD_FLUSH and not self._reception.block_list_known:
+            raise self._stream.rejected(Reason.BLOCK_LIST_MISSING, at, "MULTIFD_FLUSH", "the list of RAM blocks before it")
         return self._has_channels == (flags == MULTIFD_FLUSH)
 
     def _block_list(self, at: int, total: int) -> None:

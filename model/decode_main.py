@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from colofd.model.decode_ram import RamSection
 from colofd.model.decode_tables import Channel, Context, Item, Observer, Record
 from colofd.model.description import Confirmed, Device, DeviceSection, MismatchError, confirm, section_at
-from colofd.spec.constants import MAIN_CHANNEL, SectionType
+from colofd.spec.constants import MAIN_CHANNEL, Command, SectionType
 from colofd.spec.reasons import Reason
 from colofd.spec.wire import colo, main_channel
 from colofd.spec.wire.expressions import Value, show
@@ -28,6 +28,7 @@ class _MainChannel:
     channel: Channel
     context: Context
     sections: list[int] = field(default_factory=list)
+    has_return_path: bool = False
     known_devices: dict[tuple[int, str], Device] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,7 +82,9 @@ class _MainChannel:
         while self.channel.peek() not in (SectionType.FULL, SectionType.EOF):
             record = self._record(level=main_channel.STREAM_SECTIONS).read(main_channel.SECTION_TYPE)
             if record.integer("type") == SectionType.COMMAND:
+                record.values["return_path"] = int(self.has_return_path)
                 yield record.read(main_channel.COMMAND).item(main_channel.COMMAND.name)
+                self.has_return_path |= record.integer("command") == Command.OPEN_RETURN_PATH
             else:
                 yield from self._ram_section(record)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from colofd.model.decode_tables import Channel, Context, Item, Observer, Record
 from colofd.model.payload import PayloadReader
-from colofd.spec.constants import channel_name
+from colofd.spec.constants import PacketFlag, channel_name
 from colofd.spec.wire import multifd
 
 UNNAMED_CHANNEL = "mfd"
@@ -27,8 +27,10 @@ def decode_multifd(data: bytes, context: Context, *, observer: Observer | None =
     channel.name = channel_name(hello.integer("id"))
     yield hello.item(multifd.HELLO.name)
     payloads = PayloadReader(context.compression, channel=channel.name)
+    syncs = 0
     while not channel.at_end:
-        record = Record(channel, dict(values)).read(multifd.PACKET)
+        record = Record(channel, {**values, "syncs": syncs}).read(multifd.PACKET)
+        syncs += bool(record.integer("flags") & PacketFlag.SYNC)
         offset = channel.position - record.integer("next_packet_size")
         payloads.pages(data[offset : channel.position], record.integer("normal_pages"), context.page_size, offset=offset)
         yield record.item(multifd.PACKET.name)

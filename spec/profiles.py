@@ -119,6 +119,7 @@ _RECEIVING: Final = (
         _WIRE_READ,
         "receivedmap allocated late",
         loses=("own.receivedmap-lifetime",),
+        unchecked=("wire.packet.before-first-sync",),
     ),
     Deviation(
         "colo.cache-comes-and-goes",

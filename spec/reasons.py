@@ -56,6 +56,8 @@ class Reason(StrEnum):
     """A command with another length than its kind has."""
     COMMAND_DEPRECATED = "command-deprecated"
     """The command ENABLE_COLO, which nobody sends any more."""
+    RETURN_PATH_MISSING = "return-path-missing"
+    """A command asks for an answer before OPEN_RETURN_PATH."""
     POSTCOPY = "postcopy"
     """A command of postcopy: colofd does not receive postcopy."""
 

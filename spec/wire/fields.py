@@ -31,6 +31,8 @@ CONTEXT_NAMES: Final = {
     "sections": "ids of the sections that a START has opened",
     "open_section": "id of the section being read",
     "previous_subsection": "name of the configuration subsection before, empty if there was none",
+    "return_path": "1 once OPEN_RETURN_PATH was read, 0 before",
+    "syncs": "packets with SYNC before this one on the channel",
     "expected_message": "the only COLO message that may come now",
     "device_state_limit": "largest device state of a checkpoint, in bytes",
     "element": "the element of the array being checked",

@@ -340,12 +340,20 @@ COMMAND_LENGTH_FITS = Check(
     _COMMAND,
     becomes("length", name("length") + 1),
 )
+COMMAND_CAN_BE_ANSWERED = Check(
+    "wire.command.return-path",
+    name("return_path").equals(1),
+    Reason.RETURN_PATH_MISSING,
+    _COMMAND,
+    None,
+    at="command",
+)
 COMMAND = Table(
     "main.command",
     (
         Field("command", BE16, "number of the command", (COMMAND_IS_KNOWN, COMMAND_IS_NOT_DEPRECATED, COMMAND_IS_NOT_POSTCOPY)),
         Field("length", BE16, "bytes that follow", (COMMAND_LENGTH_FITS,)),
-        Field("value", BE32, "what a PONG must answer", when=name("command").equals(Command.PING)),
+        Field("value", BE32, "what a PONG must answer", (COMMAND_CAN_BE_ANSWERED,), when=name("command").equals(Command.PING)),
     ),
     "migration/savevm.c:qemu_savevm_command_send",
     "A command to the destination.",

@@ -145,6 +145,15 @@ COMPRESSION_IS_AGREED = Check(
     becomes("flags", name("flags") ^ PacketFlag.QATZIP),
     at="flags",
 )
+PAGES_COME_AFTER_SYNC = Check(
+    "wire.packet.before-first-sync",
+    _PAGES.equals(0) | (Constant(0) < name("syncs")),
+    Reason.PACKET_OUT_OF_PHASE,
+    "migration/ram.c:ram_save_setup",
+    None,
+    qemu="not checked: the first SYNC holds a channel until the block list is there; pages before it find no receivedmap",
+    at="magic",
+)
 BLOCK_IS_TERMINATED = Check(
     "wire.packet.block-terminated",
     _PAGES.equals(0) | (name("block").length() < BLOCK_NAME_SIZE),
@@ -210,7 +219,7 @@ PACKET = Table(
         ),
         Field("packet_num", BE64, "counted over all channels; not checked"),
         Field("zero_pages", BE32, "pages of zeros, since 9.0; before, reserved and 0", (ZERO_PAGES_FIT, COMPRESSION_IS_AGREED)),
-        Field("reserved", Raw(Constant(28)), "sent as zeros, not checked"),
+        Field("reserved", Raw(Constant(28)), "sent as zeros, not checked", (PAGES_COME_AFTER_SYNC,)),
         Field(
             "block",
             PaddedText(BLOCK_NAME_SIZE),

@@ -58,11 +58,11 @@ FLUSH_HAS_CHANNELS = Check(
 )
 BLOCK_LIST_CAME = Check(
     "wire.ram.block-list-missing",
-    _RECORD.not_among(_PAGES) | (Constant(0) < name("total_bytes")),
+    _RECORD.not_among((*_PAGES, RecordFlag.MULTIFD_FLUSH)) | (Constant(0) < name("total_bytes")),
     Reason.BLOCK_LIST_MISSING,
     _LOAD,
     becomes("header", Constant(RecordFlag.ZERO)),
-    qemu="not checked: the page is received",
+    qemu="not checked: the page is received, or the round ended",
 )
 BLOCK_LIST_COMES_ONCE = Check(
     "wire.ram.block-list-repeated",

@@ -154,7 +154,7 @@ def test_a_failover_that_never_comes_is_not_waited_for() -> None:
         source.begin_checkpoint()
         source.end_checkpoint()
         assert guest.is_stopping.wait(SECONDS)
-        with pytest.raises(Rejected, match="one at a time|hooks that return"):
+        with pytest.raises(Rejected, match="hooks that return"):
             destination.failover(0.05)
         guest.go.set()
         with pytest.raises(Rejected, match="failover was asked for"):

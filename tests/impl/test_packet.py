@@ -58,6 +58,7 @@ def first_wrong(offsets: Sequence[int]) -> tuple[Reason, int] | None:
 def reader_of(offsets: Sequence[int], zero: int) -> PacketReader:
     """Return a reader that has a whole header."""
     reader = PacketReader("mfd0", LAYOUT, Compression.NONE)
+    reader.has_synced = True
     normal = len(offsets) - zero
     header = stream.PacketWriter(Compression.NONE, PAGE).header("ram", 0, normal, zero, normal * PAGE, list(offsets))
     reader.header[:] = header

@@ -12,7 +12,7 @@ from colofd.spec.wire.expressions import Constant, Expression, show
 from colofd.spec.wire.fields import name
 
 TABLES = 30
-NUMBER_OF_CHECKS = 71
+NUMBER_OF_CHECKS = 73
 
 
 def test_the_number_of_tables_and_checks_is_pinned() -> None:
