@@ -6,11 +6,14 @@ the same byte. Guest RAM must then hold what stood before that byte and nothing 
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from colofd.conformance import stream
 from colofd.conformance.rulings import Outcome, Ruling
@@ -46,14 +49,20 @@ class Finding:
 
 
 def check_wire() -> dict[str, Ruling]:
-    """Return a ruling for each check of the wire tables, and for each rule about whole streams. Takes about a second."""
-    cases = wire_cases()
+    """Return a ruling for each check of the wire tables, and for each rule about whole streams. Takes a few seconds."""
+    cases = [*wire_cases(), *cases_with_cache()]
     findings = {case.id: try_case(case) for case in cases}
     about: dict[str, list[str]] = {}
     for case in cases:
         # A refusal says something about a check only if the same stream without the violation is accepted.
         about.setdefault(case.check_id, []).extend(name for name in (case.id, case.twin) if name)
     return {check: ruling({name: findings[name] for name in names}) for check, names in about.items()}
+
+
+def cases_with_cache() -> list[WireCase]:
+    """Return the refused multifd channels once more, for a receiver with COLO: what is in guest RAM then must be in the cache, too."""
+    refused = [case for case in wire_cases() if case.kind == "multifd" and case.expected is not None]
+    return [replace(case, id=f"{case.id} with a cache", context=replace(case.context, colo=True), twin="") for case in refused]
 
 
 def ruling(findings: Mapping[str, Finding]) -> Ruling:
@@ -121,7 +130,11 @@ def _play(case: WireCase) -> str:
         for data in channels_of(case).values():
             ends.enter_context(_feed(data, destination, is_whole=not goes_on))
         rejected = _outcome(destination, wanted.commits if goes_on else None)
-        return _wrong_verdict(case, rejected, destination) or _wrong_ram(layout, wanted.pages, destination)
+        return (
+            _wrong_verdict(case, rejected, destination)
+            or _wrong_ram(layout, wanted, destination)
+            or _wrong_cache(case, wanted, destination)
+        )
 
 
 def layout_of(case: WireCase) -> Layout:
@@ -203,24 +216,40 @@ def _refusal(reason: Reason, channel: str, offset: int) -> str:
     return f"{reason} on {channel or 'an unknown channel'} at byte {offset}"
 
 
-def _wrong_ram(layout: Layout, wanted: Mapping[int, bytes], destination: Destination) -> str:
+def _wrong_ram(layout: Layout, wanted: "ExpectedRam", destination: Destination) -> str:
     """Return how guest RAM differs from what it should hold; empty if it does not. Before the start there is none."""
-    try:
-        ram = b"".join(destination.guest(name).tobytes() for name, _ in layout.blocks)
-    except Rejected:
+    different = _differing(layout, wanted.pages, destination.guest)
+    return f"guest RAM does not hold what stood before the end at pages {different}" if different else ""
+
+
+def _wrong_cache(case: WireCase, wanted: "ExpectedRam", destination: Destination) -> str:
+    """Return how the cache differs from what it should hold. Where a page is cut, it may hold a part of that, and is not looked at."""
+    if not case.context.colo or case.expected is Reason.TRUNCATED:
         return ""
+    different = _differing(layout_of(case), wanted.pages | wanted.arriving, destination.cache)
+    return f"the cache does not hold what stood before the end at pages {different}" if different else ""
+
+
+def _differing(layout: Layout, wanted: Mapping[int, bytes], memory: Callable[[str], npt.NDArray[np.uint8]]) -> list[int]:
+    try:
+        content = b"".join(memory(name).tobytes() for name, _ in layout.blocks)
+    except Rejected:
+        return []
     size = layout.page_size
     zeros = bytes(size)
-    different = [page for page in range(layout.pages) if ram[page * size : (page + 1) * size] != wanted.get(page, zeros)]
-    return f"guest RAM does not hold what stood before the end at pages {different}" if different else ""
+    return [page for page in range(layout.pages) if content[page * size : (page + 1) * size] != wanted.get(page, zeros)]
 
 
 @dataclass
 class ExpectedRam:
-    """What guest RAM must hold: content by page, zeros where there is none; and the number of commits (without COLO 0)."""
+    """What guest RAM must hold: content by page, zeros where there is none; and the number of commits (without COLO 0).
+
+    `arriving` are the pages of a checkpoint that is not committed, which the cache holds above these.
+    """
 
     pages: dict[int, bytes]
     commits: int = 0
+    arriving: dict[int, bytes] = field(default_factory=dict)
 
 
 def expected_ram(case: WireCase) -> ExpectedRam:
@@ -233,14 +262,13 @@ def expected_ram(case: WireCase) -> ExpectedRam:
             ram.pages |= _contents(sent, layout)
         return ram
     records = page_records(case.data, items, layout)
-    pending: dict[int, bytes] = {}
     for previous, item in pairwise(items):
         if item.offset in records:
-            (pending if ram.commits else ram.pages).update(_contents(records[item.offset], layout))
+            (ram.arriving if ram.commits else ram.pages).update(_contents(records[item.offset], layout))
         if case.context.colo and _is_end_of_device_state(previous, item):
-            ram.pages |= pending
+            ram.pages |= ram.arriving
             ram.commits += 1
-            pending.clear()
+            ram.arriving.clear()
     return ram
 
 

@@ -13,7 +13,7 @@ import pytest
 from colofd.conformance import wire_check
 from colofd.conformance.rulings import Outcome
 from colofd.conformance.wire_cases import WireCase, wire_cases
-from colofd.conformance.wire_check import Finding, check_wire, ruling, try_case
+from colofd.conformance.wire_check import Finding, cases_with_cache, check_wire, ruling, try_case
 from colofd.impl import Destination
 from colofd.impl import Outcome as End
 from colofd.impl.interface import Ownership
@@ -78,6 +78,28 @@ def test_other_ram_is_a_violation(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert try_case(CASES[name]) == Finding(Outcome.HOLDS)
     monkeypatch.setattr(wire_check, "Destination", _WrongRam)
     assert try_case(CASES[name]) == Finding(Outcome.VIOLATED, "guest RAM does not hold what stood before the end at pages [2]")
+
+
+class _WrongCache(Destination):
+    """Mirrors into another cache than it shows: page 2 of the first block differs in one byte."""
+
+    def cache(self, block: str) -> npt.NDArray[np.uint8]:
+        """Return a copy of the cache with one other byte."""
+        shown = super().cache(block).copy()
+        if block == "ram0":
+            shown[2 * 4096] ^= 1
+        return shown
+
+
+@pytest.mark.parametrize(
+    "name", ["wire.valid.checkpoints", "wire.colo.message.violated", "wire.packet.offset-repeated.violated with a cache"]
+)
+def test_another_cache_is_a_violation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: given a receiver with COLO whose cache differs in one byte, as after a page in both lists, then it is violated."""
+    case = (CASES | {case.id: case for case in cases_with_cache()})[name]
+    assert try_case(case) == Finding(Outcome.HOLDS)
+    monkeypatch.setattr(wire_check, "Destination", _WrongCache)
+    assert try_case(case) == Finding(Outcome.VIOLATED, "the cache does not hold what stood before the end at pages [2]")
 
 
 @pytest.fixture
