@@ -1,0 +1,198 @@
+"""Runs of the model that the mutants of the specification are put to: those of the directed schedules, and transition tours.
+
+A run is a list of micro-steps with the state before each, and the state behind the last. The schedules are recorded while `colofd check`
+drives the built-in receiver through them; the tours are found by search, and know nothing of any mutant.
+"""
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from unittest.mock import patch
+
+import numpy as np
+
+from colofd.conformance import lockstep
+from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, plain, run_directed
+from colofd.conformance.subjects import SUBJECTS, Options
+from colofd.model.compiled import CompiledMachine
+from colofd.model.finite import Instance, Sizes, State, Step
+from colofd.model.finite_slices import slice_of
+from colofd.model.machine import MAIN_NUMBER, NO_OTHERS, Array
+from colofd.model.search_graph import graph
+from colofd.model.search_tours import Cover, TourRun, tour
+from colofd.spec.both_sides import DeviceState
+from colofd.spec.language import Sort, Spec
+from colofd.spec.state import Channel, Page, Value
+
+Cells = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Fired:
+    """One step, or one for each of its pages."""
+
+    rule: str
+    channel: int
+    pages: tuple[int, ...]
+    values: tuple[int, ...]
+    others: Mapping[Sort, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Runs of one specification with the same sizes, one behind the other.
+
+    Attributes:
+        name: what it is.
+        spec: the specification that is run.
+        sizes: how many pages, channels (with the main one), contents and device states there are.
+        fired: the step that is taken in each state; None in the last one of a run.
+        cells: each cell in all states: its array, with an axis for the states in front.
+        begins: the numbers of the first states of the runs.
+    """
+
+    name: str
+    spec: Spec
+    sizes: Mapping[Sort, int]
+    fired: Sequence[Fired | None]
+    cells: Cells
+    begins: Sequence[int]
+
+    def run_from(self, begin: int) -> range:
+        """Return the numbers of the states of a run, from one of them on."""
+        place = bisect.bisect_right(self.begins, begin)
+        return range(begin, self.begins[place] if place < len(self.begins) else len(self.fired))
+
+    def state(self, number: int) -> dict[str, Array]:
+        """Return a copy of one state."""
+        return {name: np.array(cell[number]) for name, cell in self.cells.items()}
+
+
+class _Recorder(CompiledMachine):
+    """A machine that keeps each state before a step, and the step."""
+
+    is_inside = False
+
+    def fire(
+        self,
+        identifier: str,
+        *,
+        channel: int = MAIN_NUMBER,
+        pages: Sequence[int] = (),
+        values: Sequence[int] | Array = (),
+        others: Mapping[Sort, int] = NO_OTHERS,
+    ) -> None:
+        """Take a step, and keep it."""
+        if self.is_inside:
+            super().fire(identifier, channel=channel, pages=pages, values=values, others=others)
+            return
+        kept: list[tuple[Cells, Fired]] = self.__dict__.setdefault("kept", [])
+        before = copied(self.cells)
+        self.is_inside = True
+        try:
+            super().fire(identifier, channel=channel, pages=pages, values=values, others=others)
+        finally:
+            self.is_inside = False
+        kept.append((before, Fired(identifier, channel, tuple(pages), tuple(int(each) for each in values), others)))
+
+
+def copied(cells: Cells) -> dict[str, Array]:
+    """Return a copy of a state."""
+    return {name: cell.copy() for name, cell in cells.items()}
+
+
+def name_of(options: Options) -> str:
+    """Return a set-up as a name: what is not as usual in it."""
+    parts = [] if options.colo else ["plain"]
+    parts += [f"{options.channels} channels"] if options.channels != Options().channels else []
+    parts += [f"{options.blocks} blocks"] if options.blocks != 1 else []
+    parts += ["deferred"] if options.is_mirror_deferred else []
+    parts += [str(options.compression)] if options.compression != Options().compression else []
+    return ", ".join(parts)
+
+
+def schedule_name(schedule: str, options: Options) -> str:
+    """Return the name of a schedule in a set-up."""
+    what = name_of(options)
+    return f"schedule {schedule}{f' ({what})' if what else ''}"
+
+
+def recorded_schedules() -> Iterator[Case]:
+    """Yield what the model does in each directed schedule, and in the plain one in each shape. No rule knows of codecs: each but once."""
+    for options in [each for each in VARIANTS if each.compression is Options().compression]:
+        for schedule in DIRECTED:
+            yield _recorded(schedule_name(schedule.__name__, options), schedule, options)
+    for options in SHAPES:
+        yield _recorded(schedule_name(plain.__name__, options), plain, options)
+
+
+def _recorded(name: str, schedule: Any, options: Options) -> Case:
+    with patch.object(lockstep, "Machine", _Recorder):
+        machine = run_directed(SUBJECTS["impl"], schedule, options).machine
+    kept: list[tuple[Cells, Fired]] = vars(machine)["kept"]
+    sizes = {**machine.sizes, Value: 1 + max(int(cells[name].max()) for cells, _ in kept for name in ("primary", "guest", "cache"))}
+    states = [*(before for before, _ in kept), machine.cells]
+    cells = {name: np.stack([state[name] for state in states]) for name in machine.cells}
+    return Case(name, machine.spec, sizes, [*(step for _, step in kept), None], cells, [0])
+
+
+TOURS: Final = (
+    ("both sides", "whole-both-sides", Sizes(1, 1, 2, 1)),
+    ("both sides, two device states", "both-sides", Sizes(1, 1, 2, 2)),
+    ("the receive path", "whole", Sizes(1, 1, 2)),
+    ("the receive path, two pages", "plain", Sizes(1, 2, 1)),
+)
+"""Slices of which a tour of situations is taken: every rule in every situation."""
+
+
+def tours() -> Iterator[Case]:
+    """Yield the tours."""
+    for name, part, sizes in TOURS:
+        instance = Instance(slice_of(part).spec, slice_of(part), sizes)
+        yield _toured(f"tour of {name} ({sizes})", instance, tour(graph(instance), Cover.SITUATIONS).runs)
+
+
+def _toured(name: str, instance: Instance, runs: Sequence[TourRun]) -> Case:
+    states: list[State] = []
+    fired: list[Fired | None] = []
+    begins = []
+    for run in runs:
+        begins.append(len(states))
+        states.append(run.initial)
+        for step in run.steps:
+            fired.append(_fired(step))
+            states.append(step.after(states[-1]))
+        fired.append(None)
+    sizes: dict[Sort, int] = {sort: instance.sizes.count(sort) for sort in (Page, Channel, Value, DeviceState)}
+    return Case(name, instance.spec, sizes, fired, _cells_of(instance, np.array(states)), begins)
+
+
+def _fired(step: Step) -> Fired:
+    given = dict(zip((each.sort for each in step.rule.parameters), step.arguments, strict=True))
+    pages, values = ((given.pop(sort),) if sort in given else () for sort in (Page, Value))
+    return Fired(step.rule.id, given.pop(Channel, MAIN_NUMBER), pages, values, given)
+
+
+def _cells_of(instance: Instance, states: Array) -> Cells:
+    """Return the cells of states that are given as what each slot holds, shape (states, slots)."""
+    slots = {(place.cell, place.key): slot for slot, place in enumerate(instance.places)}
+    found: dict[str, Array] = {}
+    for cell in instance.spec.state.cells():
+        shape = tuple(instance.sizes.count(sort) for sort in cell.key)
+        found[cell.name] = np.empty((len(states), *shape), np.bool_ if cell.to is bool else np.int64)
+        for key in np.ndindex(shape):
+            fixed = instance.part.fixed_value(cell.name, key)
+            its = states[:, slots[cell.name, key]] if fixed is None else _ordinal(fixed)
+            found[cell.name][(slice(None), *key)] = its
+    return found
+
+
+def _ordinal(value: bool | int | Enum) -> int:
+    return list(type(value)).index(value) if isinstance(value, Enum) else int(value)
+
+
+def all_cases() -> list[Case]:
+    """Return all cases: the schedules, then the tours."""
+    return [*recorded_schedules(), *tours()]
