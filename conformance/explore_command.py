@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from colofd.conformance.run_picture import picture as picture_of
 from colofd.conformance.run_text import run_text
 from colofd.conformance.tour_file import write_tour
 from colofd.conformance.unknown_names import UnknownName
+from colofd.conformance.web_address import address
+from colofd.conformance.web_page import page
+from colofd.conformance.web_server import serving
 from colofd.model.controls import HARMLESS, WRONG
 from colofd.model.controls_declared import Control
 from colofd.model.controls_runs import goals_of
@@ -44,6 +48,7 @@ Examples:
   colofd explore --control "mirror decided again" --until isolation.guest
   colofd explore --control "failover waits for the barrier" --picture
   colofd explore --slice both-sides --channels 1 --pages 1 --tour tour.json
+  colofd explore --web --until checkpoint.commit  # step through it in a browser
 """
 
 
@@ -73,6 +78,8 @@ class Asked:
 @click.option("--tour", "tour_path", type=click.Path(dir_okay=False, path_type=Path), help="Write a tour, a set of runs, to this file.")
 @click.option("--cover", default=Cover.SITUATIONS.value, type=click.Choice([each.value for each in Cover]), show_default=True, help=COVERS)
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="Visit one of the states that differ in order only.")
+@click.option("--web", is_flag=True, help="Step through it in a browser: serves a page on this machine, and prints its URL.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port of the page; 0 is any that is free.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def explore(
     part: str | None,
@@ -86,26 +93,32 @@ def explore(
     cover: str,
     picture: bool,
     symmetry: bool,
+    web: bool,
+    port: int,
     as_json: bool,
 ) -> None:
     """Visit every reachable state of a small instance of the protocol, and check every clause in each.
 
     States that differ only in the order of pages, channels or device states are visited once and counted as often as they are;
-    runs are searched without that.
+    runs are searched without that. With --web nothing is searched but the run that is asked for by --until or --control.
 
     Exit codes: 0 all clauses hold everywhere (or the rule was reached, or the tour written), 1 one does not (or it was not),
     2 it could not be explored.
     """
     if until and tour_path:
         raise click.UsageError("--until asks for one run, and --tour for a set of them: ask one after the other")
+    if web and (tour_path or picture or as_json):
+        raise click.UsageError("--web shows a run in a browser: not with --tour, --picture or --json")
     if picture and not (until or control):
         raise click.UsageError("--picture draws a run: say which with --until or --control")
     instance = _instance(control, part, (channels, pages, values, devices))
     asked = Asked(control, symmetry, picture, as_json)
-    wants_run = bool(until or picture)
+    wants_run = bool(until or picture or web)
     try:
         _check_memory(instance, symmetric=symmetry and not wants_run and not tour_path)
-        if wants_run:
+        if web:
+            _serve(instance, until, control, port)
+        elif wants_run:
             _report_run(instance, until, asked)
         elif tour_path:
             _report_tour(instance, tour_path, Cover(cover), asked)
@@ -198,6 +211,19 @@ def _report_run(instance: Instance, name: str | None, asked: Asked) -> None:
     said = run_json(name, run) | ({"picture": drawn} if asked.is_drawn else {})
     asked.say(said, lambda: none if run is None else "\n".join(drawn or run_text(instance, run)), instance)
     sys.exit(0 if (run is None) == wanted.is_clause else 1)
+
+
+def _serve(instance: Instance, until: str | None, control: str | None, port: int) -> None:
+    wanted = _wanted(instance, until, control).goals
+    run = shortest_run(instance, wanted) if wanted else None
+    first = run.states[0] if run else next(instance.initial_states())
+    with serving(page(), port) as url:
+        click.echo(f"{url}#{address(instance, first, run.steps if run else (), control)}")
+        click.echo("Ctrl-C ends it", err=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            sys.exit(0)
 
 
 def _report_tour(instance: Instance, path: Path, cover: Cover, asked: Asked) -> None:
