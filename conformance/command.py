@@ -25,7 +25,10 @@ COMMANDS: Final = (
     "qemu",
     "receive",
     "replay",
+    "resume",
     "send",
+    "standby",
+    "store",
     "stress",
     "trace",
 )

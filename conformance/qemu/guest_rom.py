@@ -33,7 +33,12 @@ class Work:
 
 def rom(work: Work) -> bytes:
     """Return the ROM."""
-    code = _to_protected_mode() + _set_segments(work.seed) + _write_for_ever(work)
+    return with_program(work.seed, _write_for_ever(work))
+
+
+def with_program(seed: int, program: bytes) -> bytes:
+    """Return the ROM that sets esi to `seed` and goes on with a program of 32 bits, which stands anywhere and has at most 200 bytes."""
+    code = _to_protected_mode() + _set_segments(seed) + program
     image = bytearray(SIZE)
     image[_CODE : _CODE + len(code)] = code
     image[_GDT : _GDT + len(_DESCRIPTORS)] = _DESCRIPTORS

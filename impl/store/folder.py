@@ -37,6 +37,9 @@ class File:
 
     def write(self, offset: int, content: Content) -> None:
         """Write all of `content` at a byte offset."""
+        if not len(content):
+            # A view of no bytes has no shape that can be cast.
+            return
         left = memoryview(content if isinstance(content, bytes) else content.data).cast("B")
         while left:
             count = os.pwrite(self._descriptor, left, offset)
@@ -44,6 +47,8 @@ class File:
 
     def read_into(self, offset: int, target: npt.NDArray[np.uint8]) -> None:
         """Fill `target` (contiguous) from a byte offset. EOFError at the end of the file."""
+        if not len(target):
+            return
         left = target.data.cast("B")
         while left:
             count = os.preadv(self._descriptor, [left], offset)

@@ -1,22 +1,18 @@
 """A store as a reader has it: which checkpoints there are, and what is wrong with them."""
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 
+from colofd.impl.store.claim import Claim, claim_for_reading
 from colofd.impl.store.contents import CheckpointReader
 from colofd.impl.store.errors import StoreDamaged, StoreMismatch
-from colofd.impl.store.folder import Folder
-from colofd.impl.store.identity import Identity, read_identity
+from colofd.impl.store.identity import read_identity
 from colofd.impl.store.record import Numbers, Record, RecordId, read_record
 from colofd.impl.store.sessions import newest, read_sums
 from colofd.impl.store.sums import Sums, ram_sum
-
-LOCK: Final = "lock"
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,10 @@ class OpenedStore:
         saved: all that there are, oldest first.
     """
 
-    def __init__(self, folder: Folder, identity: Identity, lock: int | None) -> None:
-        self._folder = folder
-        self._lock = lock
-        self.identity = identity
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._folder = claim.folder
+        self.identity = read_identity(claim.folder)
         self._page_count = self.identity.layout.page_count
         self._records: list[Record] = []
         self._image_sums: Sums = np.zeros(self._page_count, np.uint64)
@@ -108,10 +104,7 @@ class OpenedStore:
 
     def close(self) -> None:
         """Let others have the store."""
-        self._folder.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._claim.close()
 
 
 class _Follower:
@@ -129,32 +122,16 @@ class _Follower:
 
 
 def open_store(path: Path, *, is_locked: bool = True) -> OpenedStore:
-    """Open a store for reading; with `is_locked`, no standby may write to it meanwhile.
+    """Open a store for reading; unless `is_locked`, a standby may write to it meanwhile: then only `saved` is to be trusted.
 
-    Raises StoreMismatch for a folder that is none, or that others may read; StoreBusy; OSError.
+    Raises StoreMismatch for a folder that is none, or that others may use; StoreBusy; OSError.
     """
-    require_private(path)
-    folder = Folder(path)
-    lock = None
+    claim = claim_for_reading(path, is_locked=is_locked)
     try:
-        identity = read_identity(folder)
-        if is_locked:
-            lock = folder.lock(LOCK, is_shared=True)
-        return OpenedStore(folder, identity, lock)
+        return OpenedStore(claim)
     except BaseException:
-        folder.close()
-        if lock is not None:
-            os.close(lock)
+        claim.close()
         raise
-
-
-def require_private(path: Path) -> None:
-    """Raise StoreMismatch unless this is a folder that only its owner may use. OSError if there is none."""
-    mode = path.stat().st_mode
-    if not stat.S_ISDIR(mode):
-        raise StoreMismatch(f"{path} is no folder")
-    if mode & 0o077:
-        raise StoreMismatch(f"others may use {path} (mode {stat.S_IMODE(mode):04o}), and RAM holds secrets: chmod 700 it")
 
 
 def _require_ascending(record: Record, page_count: int) -> None:

@@ -1,9 +1,7 @@
 """A store as a standby has it: each checkpoint becomes a record, durable when `keep` returns; old records are merged into the image."""
 
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from colofd.impl.maps import PageMap
-from colofd.impl.store.errors import StoreFailed, StoreMismatch
-from colofd.impl.store.folder import File, Folder
+from colofd.impl.store.claim import Claim
+from colofd.impl.store.errors import StoreFailed
+from colofd.impl.store.folder import File
 from colofd.impl.store.identity import NAME, Identity, read_identity, write_identity
 from colofd.impl.store.merger import Merger
-from colofd.impl.store.opened import LOCK, require_private
 from colofd.impl.store.record import PARTIAL, Numbers, Record, RecordId
 from colofd.impl.store.sessions import CHUNK_BYTES, make_image, newest, next_session, remove_others
 from colofd.impl.store.sums import Sums, page_sums, ram_sum
@@ -41,43 +39,35 @@ class StoreWriter:
     """The store of one standby. A context manager.
 
     Args:
-        path: a folder of its own, or where one is to be made.
+        claim: its folder.
         identity: whose checkpoints come.
         keep: so many checkpoints of the session stay in the store, the newest ones.
-        folder: the disk, if it is not that of the system.
 
     Attributes:
         last: the last checkpoint of this session, or None.
         failure: why no more can be kept, or None.
 
-    Raises StoreMismatch for a folder that has other things, or the store of another machine; StoreBusy if another standby has it; OSError.
+    Raises StoreMismatch for the store of another machine, OSError.
     """
 
-    def __init__(self, path: Path, identity: Identity, *, keep: int = 1, folder: Folder | None = None) -> None:
+    def __init__(self, claim: Claim, identity: Identity, *, keep: int = 1) -> None:
         self.last: Kept | None = None
         self.failure: BaseException | None = None
         self._identity = identity
         self._page_count = identity.layout.page_count
-        self._folder = folder or _own_folder(path)
-        self._lock: int | None = None
-        self._merger: Merger | None = None
-        try:
-            self._lock = self._folder.lock(LOCK, is_shared=False)
-            self._require_own(path)
-            self._session = next_session(self._folder.names())
-            make_image(self._folder, self._session, self._page_count, identity.page_size)
-            self._merger = Merger(self._folder, self._session, identity.page_size, self._page_count, keep)
-        except BaseException:
-            self.close()
-            raise
+        self._folder = claim.folder
+        self._require_own()
+        self._session = next_session(self._folder.names())
+        make_image(self._folder, self._session, self._page_count, identity.page_size)
+        self._merger: Merger | None = Merger(self._folder, self._session, identity.page_size, self._page_count, keep)
         self._sums: Sums = np.zeros(self._page_count, np.uint64)
         self._ram_sum = 0
         rows = max(1, CHUNK_BYTES // identity.page_size)
         self._room = np.empty((rows, identity.page_size), np.uint8)
 
-    def _require_own(self, path: Path) -> None:
+    def _require_own(self) -> None:
         if NAME in self._folder.names():
-            read_identity(self._folder).require_same(self._identity, path)
+            read_identity(self._folder).require_same(self._identity, self._folder.path)
             if not newest(self._folder.names()):
                 remove_others(self._folder, 0)
         else:
@@ -176,6 +166,11 @@ class StoreWriter:
         age = time.time() - self.last.time
         return f"a checkpoint could not be written: {error}; checkpoint {self.last.id.index} is intact, and {age:.1f} s old"
 
+    def settle(self) -> None:
+        """Wait until nothing is left to be merged. Raises what has ended the merging."""
+        if self._merger is not None:
+            self._merger.wait_until_done()
+
     def __enter__(self) -> Self:
         return self
 
@@ -183,23 +178,7 @@ class StoreWriter:
         self.close()
 
     def close(self) -> None:
-        """Finish the merge that goes on, and let others have the store. Does nothing a second time."""
+        """Finish the merge that goes on. Does nothing a second time."""
         if self._merger is not None:
             self._merger.close()
             self._merger = None
-        self._folder.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def _own_folder(path: Path) -> Folder:
-    """Return the folder of a store, or make one. Raises StoreMismatch, OSError."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    names = {each.name for each in path.iterdir()}
-    if NAME not in names:
-        if names - {LOCK, f"{NAME}.partial"}:
-            raise StoreMismatch(f"{path} is no store, and not empty: it has {', '.join(sorted(names)[:3])}")
-        path.chmod(0o700)
-    require_private(path)
-    return Folder(path)
