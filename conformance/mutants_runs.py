@@ -5,7 +5,7 @@ drives the built-in receiver through them; the tours are found by search, and kn
 """
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -21,10 +21,11 @@ from colofd.model.finite import Instance, Sizes, State, Step
 from colofd.model.finite_slices import slice_of
 from colofd.model.machine import MAIN_NUMBER, NO_OTHERS, Array
 from colofd.model.search_graph import graph
+from colofd.model.search_runs import Goal, shortest_run
 from colofd.model.search_tours import Cover, TourRun, tour
-from colofd.spec.both_sides import DeviceState
-from colofd.spec.language import Sort, Spec
-from colofd.spec.state import Channel, Page, Value
+from colofd.spec.both_sides import BothSides, DeviceState, Message, PrimaryAt
+from colofd.spec.language import Expr, Sort, Spec, every, some
+from colofd.spec.state import At, Channel, Page, Phase, Value, all_sent, is_settled
 
 Cells = Mapping[str, Array]
 
@@ -154,6 +155,66 @@ def tours() -> Iterator[Case]:
         yield _toured(f"tour of {name} ({sizes})", instance, tour(graph(instance), Cover.SITUATIONS).runs)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a run leads to that no tour goes through: which states, in which slice."""
+
+    name: str
+    part: str
+    sizes: Sizes
+    formula: Callable[[BothSides], Expr[bool]]
+
+
+_WANTED: Final = (
+    _Wanted(
+        "a migration fails when everything was sent",
+        "plain",
+        Sizes(1, 1, 1),
+        lambda s: (s.phase == Phase.FAILED) & all_sent(s) & is_settled(s),
+    ),
+    _Wanted(
+        "a migration completes with another device state than it began with",
+        "whole-both-sides",
+        Sizes(0, 1, 1, 2),
+        lambda s: (s.phase == Phase.COMPLETED) & (s.guest_device != s.arriving_device),
+    ),
+    _Wanted(
+        "a channel is parked when the fill could begin",
+        "deferred",
+        Sizes(1, 1, 1),
+        lambda s: (
+            (s.phase == Phase.PRECOPY)
+            & all_sent(s)
+            & every(Page)(lambda p: ~s.sent[p])
+            & some(Channel)(lambda c: s.channel_at[c] == At.PARKED)
+            & every(Channel)(lambda c: s.channel_at[c].within(At.READY, At.PARKED))
+        ),
+    ),
+    _Wanted(
+        "the primary dies with CHECKPOINT_READY on its way",
+        "both-sides",
+        Sizes(1, 1, 1, 1),
+        lambda s: (s.primary_at == PrimaryAt.DEAD) & s.in_flight[Message.CHECKPOINT_READY],
+    ),
+    _Wanted(
+        "the primary goes on alone with CHECKPOINT_READY on its way",
+        "both-sides",
+        Sizes(1, 1, 1, 1),
+        lambda s: (s.primary_at == PrimaryAt.ALONE) & s.in_flight[Message.CHECKPOINT_READY],
+    ),
+)
+
+
+def shortest_runs() -> Iterator[Case]:
+    """Yield shortest runs to states that no tour goes through."""
+    for wanted in _WANTED:
+        instance = Instance(slice_of(wanted.part).spec, slice_of(wanted.part), wanted.sizes)
+        run = shortest_run(instance, [Goal(instance.term(wanted.formula(BothSides()), {}))])
+        if run is None:
+            raise AssertionError(wanted.name)
+        yield _toured(f"run: {wanted.name}", instance, [TourRun(run.states[0], run.steps)])
+
+
 def _toured(name: str, instance: Instance, runs: Sequence[TourRun]) -> Case:
     states: list[State] = []
     fired: list[Fired | None] = []
@@ -194,5 +255,5 @@ def _ordinal(value: bool | int | Enum) -> int:
 
 
 def all_cases() -> list[Case]:
-    """Return all cases: the schedules, then the tours."""
-    return [*recorded_schedules(), *tours()]
+    """Return all cases, the short ones first."""
+    return [*recorded_schedules(), *shortest_runs(), *tours()]

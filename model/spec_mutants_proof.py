@@ -69,11 +69,16 @@ class Jury:
         self._base_writer = Writer(claims.base)
         self._whole_writer = Writer(claims.whole)
 
+    def is_equivalent(self, mutant: Mutant) -> bool:
+        """Return whether every solver says that the changed rule does the same, wherever all clauses hold."""
+        writer, spec, original, changed = self._place(mutant)
+        return self._proved(writer, is_the_same(spec, mutant, original, changed))
+
     def decide(self, mutant: Mutant) -> Finding:
         """Return what becomes of a mutant. It is equivalent only if all solvers say so, and noticed if the first one does."""
-        writer, spec, original, changed = self._place(mutant)
-        if self._proved(writer, _is_the_same(spec, mutant, original, changed)):
+        if self.is_equivalent(mutant):
             return Finding(Outcome.EQUIVALENT)
+        writer, spec, original, changed = self._place(mutant)
         for asked, obligation in self._owed(mutant):
             if self._solvers[0].ask(asked.text(obligation)) is not obligation.expected:
                 outcome = Outcome.BY_PROGRESS if obligation.kind in OF_PROGRESS else Outcome.BY_PROOF
@@ -149,7 +154,7 @@ def _names(obligation: Obligation, rule: Rule) -> bool:
     return f": {rule.id} " in obligation.name or obligation.name.endswith("is possible")
 
 
-def _is_the_same(spec: Spec, mutant: Mutant, original: Rule, changed: Rule) -> Obligation:
+def is_the_same(spec: Spec, mutant: Mutant, original: Rule, changed: Rule) -> Obligation:
     """Return that the changed rule is possible where the original was, and does the same there."""
     invariant = tuple(clause.formula for clause in spec.clauses)
     if mutant.edit.is_guard:
