@@ -224,7 +224,8 @@ function render() {
   fillIn("run", runView());
   keepInView(document.querySelector("#run ol"), scrolled);
   history.replaceState(null, "", address());
-  if (focused) (document.querySelector(`[data-key="${CSS.escape(focused)}"]:not(:disabled)`) ?? document.querySelector(".step, #moves button:not(:disabled)"))?.focus();
+  const next = [`[data-key="${CSS.escape(focused ?? "")}"]:not(:disabled)`, ".step", "#moves button:not(:disabled)"];
+  if (focused) next.map((each) => document.querySelector(each)).find(Boolean)?.focus();
 }
 
 /** Scroll the list of steps, and not the page, to the step that is shown. */
