@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from colofd.conformance.power_cuts_command import cut_power
 from colofd.impl.store import CheckpointReader, OpenedStore, Saved, StoreDamaged, StoreError, open_store
 
 MEBIBYTE: Final = 1 << 20
@@ -127,3 +128,6 @@ def _opened(path: Path, *, is_locked: bool = True) -> OpenedStore:
 def _refuse(error: StoreError) -> None:
     click.echo(f"colofd: {error}\nhint: `colofd standby --help` says how a store is made", err=True)
     sys.exit(2)
+
+
+store.add_command(cut_power)

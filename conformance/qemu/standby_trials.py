@@ -165,13 +165,14 @@ def _primary(qemu: Qemu, accelerator: str, folder: Path, trial: Trial, delay: in
 def _standby(folder: Path, trial: Trial, keep: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "colofd.conformance", "standby", f"unix:{folder / 'migration'}", "--store", str(folder / "store")]
     command += ["--keep", str(keep), "--channels", str(trial.channels), "--compression", trial.compression if trial.channels else "none"]
-    with (folder / "standby.log").open("wb") as log:
+    said = folder / "standby.log"
+    with said.open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         end = time.monotonic() + SECONDS
-        while not (folder / "migration").exists():
+        while "waiting on" not in said.read_text():
             if process.poll() is not None or time.monotonic() > end:
-                raise _Wrong(f"the standby does not listen: {(folder / 'standby.log').read_text()}")
+                raise _Wrong(f"the standby does not listen: {said.read_text()}")
             time.sleep(_POLL_SECONDS)
         yield process
     finally:

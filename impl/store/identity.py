@@ -55,8 +55,8 @@ def write_identity(folder: Folder, identity: Identity) -> None:
         file.sync()
     finally:
         file.close()
+    # It is on the disk by this name when the folder is synced for the first session.
     folder.rename(partial, NAME)
-    folder.sync()
 
 
 def read_identity(folder: Folder) -> Identity:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from colofd.impl.store.folder import File, Folder
-from colofd.impl.store.record import PARTIAL, RecordId, record_id
+from colofd.impl.store.record import RecordId, record_id
 from colofd.impl.store.sums import Sums
 
 CHUNK_BYTES: Final = 1 << 20
@@ -59,15 +59,16 @@ def make_image(folder: Folder, session: int, page_count: int, page_size: int) ->
             file.sync()
         finally:
             file.close()
+    # A record must not be there without them.
     folder.sync()
 
 
 def remove_others(folder: Folder, session: int) -> None:
-    """Remove the files of all other sessions, and what is left of a record that was not finished. Raises OSError."""
+    """Remove the files of all other sessions; a record of this one may be written meanwhile. Raises OSError."""
     for name in folder.names():
-        if name == PARTIAL or session_of(name) not in {None, session}:
+        if session_of(name) not in {None, session}:
+            # Should it come back after a power cut, then the newest session is read all the same.
             folder.remove(name)
-    folder.sync()
 
 
 def read_sums(folder: Folder, session: int, page_count: int) -> Sums:
