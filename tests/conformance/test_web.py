@@ -158,9 +158,7 @@ def test_a_run_is_loaded_from_a_file(seen: Page, tmp_path: Path) -> None:
     refused["runs"] = [{**refused["runs"][0], "steps": steps, "why": "so it was."}]
     assert refused["spec_sha256"] == spec_sha256()
     drop(seen, json.dumps({**refused, "spec_sha256": "0" * 64}))
-    said = (
-        "the receiver did this. Step 2 of the run, checkpoint.commit, is not possible. checkpoint.commit/1 does not hold: phase = FLUSHING"
-    )
+    said = "so it was. Step 2 of the run, checkpoint.commit, is not possible. checkpoint.commit/1 does not hold: phase = FLUSHING"
     expect(seen.locator("#said")).to_contain_text(said)
     expect(seen.locator("#said")).to_contain_text("The file was made for another specification.")
     drop(seen, "{")
