@@ -1,18 +1,19 @@
 """Drives a receiver that shows nothing but its guest RAM: no gates, no maps, and no look at it but when it rests.
 
 What is compared are the two guarantees that the proof gives for every schedule: where the guest starts or goes on it has the
-primary's RAM, and until the next commit it keeps that. Moves that need more than the receiver shows end the schedule
-with `NotObservable`.
+primary's RAM, and until the next commit it keeps that, but for what the guest itself writes. Moves that need more than the receiver
+shows, or lets be done, end the schedule with `NotObservable`.
 """
 
 import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
+from colofd.conformance.black_box_clues import Arrival, clue
 from colofd.conformance.peer import UnexpectedReply, page_content
 from colofd.conformance.primary import Dialect, Primary
 from colofd.conformance.subjects import Options
@@ -71,6 +72,14 @@ class BlackBox(Protocol):
         """End it by all means."""
 
 
+@runtime_checkable
+class WithGuest(Protocol):
+    """What a receiver has, too, if its guest can be made to write. Whoever has this shows all RAM blocks, one after the other."""
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let the guest write a page, so that its dirty log has it; NotObservable if it cannot."""
+
+
 class BlackBoxRun:
     """One schedule of a receiver that shows its guest RAM: has the moves of `Lockstep`, as far as they can be made from outside."""
 
@@ -78,7 +87,7 @@ class BlackBoxRun:
         """Connect. `seconds` is how long the receiver may take for anything; its version, if it is not one that has everything."""
         if options.is_mirror_deferred:
             raise NotObservable("which mirror it has, a receiver does not show")
-        if options.blocks != 1:
+        if options.blocks != 1 and not isinstance(receiver, WithGuest):
             raise NotObservable("the RAM of more than one block is not seen")
         self.options = options
         self.moves: list[str] = [f"options {options}"]
@@ -87,7 +96,8 @@ class BlackBoxRun:
         self._receiver = receiver
         self._seconds = seconds
         self._committed: bytes | None = None
-        self._is_cut = False
+        self._arrivals: dict[int, Arrival] = {}
+        self._checkpoint = 0
         self._version = version or Version()
         self.peer = Primary(options, receiver.connect, seconds, self._version.dialect)
         self.peer.begin_ram()
@@ -109,13 +119,21 @@ class BlackBoxRun:
     def send(self, channel: str, pages: Sequence[int]) -> None:
         """Put a packet (main channel: records) on a channel."""
         self._note(f"{channel} carries pages {listed(pages)}")
-        self.peer.put_pages(channel, pages)
+        self.note_arrivals(channel, pages)
+        for together in self.peer.groups(channel, pages):
+            self.peer.put_pages(channel, together)
+
+    def note_arrivals(self, channel: str, pages: Sequence[int]) -> None:
+        """Note how pages come, as the primary has them now."""
+        zeros = bytes(self.options.page_size)
+        self._arrivals |= {page: Arrival(channel, self.peer.ram[page] == zeros, self._checkpoint) for page in pages}
 
     def end_round(self, last: Sequence[int] = ()) -> None:
         """SYNC on every multifd channel, and MULTIFD_FLUSH on the main one; the first SYNC carries the pages `last`, as before 9.0."""
         self._note(f"the round ends, with pages {list(last)} in a SYNC packet" if last else "the round ends")
         for number, name in enumerate(self.peer.channels):
             if last and number == 0:
+                self.note_arrivals(name, last)
                 self.peer.put(name, self.peer.packet(name, self.peer.take(last), is_sync=True))
             else:
                 self.peer.put_sync(name)
@@ -158,6 +176,7 @@ class BlackBoxRun:
         if not self.options.colo:
             raise NotObservable(self._version.why_not_colo(self.options) or "it was set up without COLO")
         self._note("a checkpoint begins")
+        self._checkpoint += 1
         self.peer.put_request()
         self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY))
         self.peer.put_checkpoint_begin()
@@ -189,10 +208,10 @@ class BlackBoxRun:
     def cut(self, channel: str, pages: Sequence[int], keep: float) -> None:
         """A channel dies in the middle of a packet: only the first part of its bytes arrives."""
         self._note(f"{channel} dies after {keep:.2f} of a packet with pages {list(pages)}")
+        self.note_arrivals(channel, pages)
         content = self.peer.packet(channel, self.peer.take(pages))
         self.peer.put(channel, content[: int(keep * (len(content) - 1))])
         self.peer.ends[channel].close()
-        self._is_cut = True
         if self._committed is None:
             self._wait_until(self._receiver.has_failed, "give up")
             self.checked[Step.GIVE_UP] = 1
@@ -213,12 +232,19 @@ class BlackBoxRun:
         if self._committed is not None and self.options.colo:
             self._compare_isolation()
 
-    # Moves that cannot be made from outside.
-
     def guest_writes(self, page: int, number: int, *, is_reported_at_once: bool) -> None:
-        """Not possible: a write through shared memory is none of the guest's, whose dirty log does not see it."""
-        del page, number, is_reported_at_once
-        raise NotObservable("the guest cannot be made to write")
+        """The secondary's guest writes content `number` into a page. When its dirty log is read is the receiver's choice."""
+        del is_reported_at_once
+        if not isinstance(self._receiver, WithGuest):
+            raise NotObservable("the guest cannot be made to write")
+        self._note(f"the secondary's guest writes page {page}: content {number}")
+        size = self.options.page_size
+        content = page_content(number, size)
+        self._receiver.write_guest(page, content)
+        if self._committed is not None:
+            self._committed = self._committed[: page * size] + content + self._committed[(page + 1) * size :]
+
+    # Moves that cannot be made from outside.
 
     def begin_flush(self) -> None:
         """Not possible: the flush follows the answer at once."""
@@ -263,7 +289,8 @@ class BlackBoxRun:
 
     def _compare(self, rule: str, expected: str) -> None:
         if differing := self.differing_pages():
-            raise self._violation(rule, f"pages {listed(differing)} of guest RAM are not {expected}")
+            first = clue(differing[0], self._arrivals.get(differing[0]), rule, self._checkpoint)
+            raise self._violation(rule, f"pages {listed(differing)} of guest RAM are not {expected}; {first}")
         self.checked[rule] = self.checked.get(rule, 0) + 1
 
 

@@ -3,8 +3,10 @@
 import socket
 from typing import Final
 
+import numpy as np
+
 from colofd.conformance.black_box_wire import State
-from colofd.conformance.subjects import BLOCK, PATIENCE, Options
+from colofd.conformance.subjects import PATIENCE, Options
 from colofd.conformance.wire_streams import MACHINE
 from colofd.impl import Block, Destination
 from colofd.impl.phases import Phase
@@ -19,8 +21,8 @@ class BuiltInFromOutside:
     """The receiver of `colofd.impl`."""
 
     def __init__(self, options: Options) -> None:
-        blocks = [Block(BLOCK, options.pages * options.page_size)]
-        self._bytes = options.pages * options.page_size
+        blocks = [Block(name, (its.stop - its.start) * options.page_size) for name, its in options.pages_of_blocks.items()]
+        self._options = options
         self.destination = Destination(
             blocks,
             options.channels,
@@ -41,9 +43,16 @@ class BuiltInFromOutside:
     def guest(self) -> bytes:
         """Return guest RAM as it is now; a receiver that has not started has none, which is zeros."""
         try:
-            return self.destination.guest(BLOCK).tobytes()
+            return b"".join(self.destination.guest(name).tobytes() for name in self._options.pages_of_blocks)
         except Rejected:
-            return bytes(self._bytes)
+            return bytes(self._options.pages * self._options.page_size)
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let the guest write a page."""
+        block, number = self._options.block_of(page)
+        its = self._options.pages_of_blocks[block]
+        self.destination.guest(block)[number * len(content) :][: len(content)] = np.frombuffer(content, np.uint8)
+        self.destination.guest_wrote(block, np.arange(its.stop - its.start) == number)
 
     def look(self) -> tuple[State, str]:
         """Return its state, and what was refused; a refusal in COLO is one, too."""
