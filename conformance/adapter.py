@@ -1,21 +1,16 @@
-"""An adapter: a process that has a receiver of its own and is spoken to by lines of JSON. docs/adapter.md says what it must do.
+"""An adapter: a program that has a receiver of its own and is spoken to by lines of JSON. docs/adapter.md says what it must do.
 
 Whatever an adapter may do wrong is a `Diagnostic` with a code of its own; none of it says anything about the receiver.
 """
 
-import contextlib
-import os
 import selectors
-import shlex
-import signal
-import subprocess
-import tempfile
 import time
 from types import TracebackType
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
+from colofd.conformance.adapter_transport import transport_to
 from colofd.conformance.diagnostic import Diagnostic
 
 PROTOCOL: Final = 1
@@ -36,11 +31,16 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The reply to `status`. `error` says in words why it has failed, `reason` is one of the reasons of the spec, if it has them."""
+    """The reply to `status`. `error` says in words why it has failed, `reason` is one of the reasons of the spec, if it has them.
+
+    `channel` and `offset` are where the reason was found, if it says that: the offset is in bytes of that channel.
+    """
 
     state: Literal["receiving", "colo", "completed", "failed", "taken-over"]
     error: str = ""
     reason: str = ""
+    channel: str = ""
+    offset: int = -1
 
 
 Said = TypeVar("Said", Hello, Status)
@@ -51,24 +51,14 @@ class Refusal(Exception):  # noqa: N818  # says what happened
 
 
 class Adapter:
-    """One adapter process. A context manager that ends it."""
+    """One adapter. A context manager that ends it."""
 
-    def __init__(self, command: str, patience: float) -> None:
-        """Start it. `patience` is how many seconds it may take for one reply. Diagnostic if there is no such program."""
-        self.command = command
+    def __init__(self, where: str, patience: float) -> None:
+        """Start or reach it: see `transport_to`. `patience` is how many seconds it may take for one reply. Diagnostic if it is not there."""
         self._patience = patience
         self._number = 0
         self._buffer = b""
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
-        try:
-            self._process = subprocess.Popen(  # noqa: S603  # the command that the user gave; no shell reads it
-                shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, bufsize=0, start_new_session=True
-            )
-        except (OSError, ValueError, IndexError) as error:
-            self._words.close()
-            raise Diagnostic(
-                "adapter-not-found", f"{command!r} cannot be started", str(error), "give exec:COMMAND as in a shell"
-            ) from error
+        self._transport = transport_to(where, patience)
         try:
             self.hello = self._said(Hello, self.ask("hello", protocol=PROTOCOL))
         except BaseException:
@@ -84,8 +74,7 @@ class Adapter:
         self._number += 1
         question = msgspec.json.encode({"id": self._number, "verb": verb, **arguments}) + b"\n"
         try:
-            if self._process.stdin is not None:
-                self._process.stdin.write(question)
+            self._transport.send(question)
         except OSError as error:
             raise self._dead(verb) from error
         reply = self._decoded(verb, self._line(verb))
@@ -102,18 +91,12 @@ class Adapter:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended."""
-        return self._process.poll() is not None
+        """Whether it has ended."""
+        return self._transport.has_ended
 
     def kill(self) -> None:
-        """End the process, and what it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        self._words.close()
+        """End it, and what it has started."""
+        self._transport.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -138,13 +121,11 @@ class Adapter:
         """Return the next line. Diagnostic if there is none in time, more than one, or one that is too long."""
         end = time.monotonic() + self._patience
         with selectors.DefaultSelector() as selector:
-            if self._process.stdout is None:
-                raise TypeError("the output of an adapter is a pipe")
-            selector.register(self._process.stdout, selectors.EVENT_READ)
+            selector.register(self._transport, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 if not selector.select(max(0.0, end - time.monotonic())):
                     raise self._late(verb)
-                more = os.read(self._process.stdout.fileno(), LONGEST_LINE)
+                more = self._transport.receive(LONGEST_LINE)
                 if not more:
                     raise self._dead(verb)
                 self._buffer += more
@@ -170,11 +151,7 @@ class Adapter:
         if self._buffer:
             cause = f"the line {_shown(self._buffer)} has no end"
             return Diagnostic("adapter-half-line", f"the adapter ended in the middle of its reply to {verb}", cause, _PAGE)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self._patience)
-        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - 5 * _SHOWN))
-        words = self._words.read().decode(errors="replace").strip()
-        cause = f"exit status {self._process.poll()}" + (f": {words}" if words else "")
+        cause = self._transport.last_words(self._patience)
         return Diagnostic("adapter-died", f"the adapter ended at {verb}", cause, "run the command by hand, and type a line of JSON")
 
 

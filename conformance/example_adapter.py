@@ -67,7 +67,9 @@ class Answers:
             error = rejected
         except TimeoutError:
             error = None
-        return state if error is None else {**state, "reason": error.reason.value, "error": str(error)}
+        if error is None:
+            return state
+        return {**state, "reason": error.reason.value, "channel": error.channel, "offset": error.offset, "error": str(error)}
 
     def guest(self, question: dict[str, Any]) -> dict[str, Any]:
         """Write guest RAM into a file: all blocks, in the order of `start`. Before any stream there is none: zeros."""

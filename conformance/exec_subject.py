@@ -11,8 +11,6 @@ from colofd.conformance.adapter import Adapter, Hello, Refusal, Status
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.subjects import Options
-from colofd.conformance.wire_streams import MACHINE
-from colofd.spec.constants import UUID_SIZE
 
 EXEC: Final = "exec:"
 PATIENCE: Final = 5.0
@@ -96,8 +94,8 @@ class ExecReceiver:
             colo=options.colo,
             compression=options.compression.value,
             page_size=options.page_size,
-            machine=MACHINE,
-            uuid=bytes(UUID_SIZE).hex(),
+            machine=options.machine,
+            uuid=options.uuid.hex(),
         )
 
     def _ask(self, verb: str, **arguments: object) -> None:
@@ -139,20 +137,20 @@ class ExecReceiver:
 
     def is_in_colo(self) -> bool:
         """Return whether it is in COLO state."""
-        return self._status().state == "colo"
+        return self.status().state == "colo"
 
     def is_completed(self) -> bool:
         """Return whether a migration without COLO is complete."""
-        return self._status().state == "completed"
+        return self.status().state == "completed"
 
     def has_failed(self) -> bool:
         """Return whether it has given up."""
-        return self._status().state == "failed"
+        return self.status().state == "failed"
 
     def look(self) -> tuple[State, str]:
         """Return its state, and what it has said of an error."""
         try:
-            status = self._status()
+            status = self.status()
         except Diagnostic as trouble:
             if not self._adapter.has_ended and trouble.code != "adapter-hangs":
                 raise
@@ -180,7 +178,8 @@ class ExecReceiver:
         else:
             self._pool.give_back(self._adapter)
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
+        """Return its state, and what it has refused. Diagnostic if it does not say."""
         try:
             return self._adapter.status()
         except Refusal as refusal:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from colofd.impl import Block, Deadlines, Destination
 from colofd.model.trace import TraceEvent
-from colofd.spec.constants import Compression, Step
+from colofd.spec.constants import UUID_SIZE, Compression, Step
 
 BLOCK: Final = "ram"
 """Name of the first RAM block of a generated schedule."""
@@ -35,6 +35,10 @@ class Options:
     page_size: int = 4096
     block: str = BLOCK
     """Name of the first RAM block; what the names of the others begin with."""
+    machine: str = field(default="none", repr=False)
+    """The machine type that the source must have."""
+    uuid: bytes = field(default=bytes(UUID_SIZE), repr=False)
+    """What the multifd channels of the source must name."""
 
     @property
     def pages_of_blocks(self) -> dict[str, slice]:

@@ -29,7 +29,8 @@ class _Reader:
 
     def covered(self) -> Iterator[str]:
         setup = self.vector.setup
-        yield f"set-up {setup.channels} channels, {setup.compression}, {'colo' if setup.colo else 'precopy'}"
+        shape = f"{len(setup.blocks)} blocks of {setup.page_size}-byte pages"
+        yield f"set-up: {setup.channels} channels, {setup.compression}, {'colo' if setup.colo else 'precopy'}, {shape}"
         for act in self.vector.script:
             yield from self._act(act)
 
@@ -41,14 +42,14 @@ class _Reader:
             case End(channel=channel):
                 yield from self._cut(channel)
             case Failover():
-                yield f"failover in {self.stage} after {self.last}"
+                yield f"failover: in {self.stage} after {self.last}"
                 self.stage = "failover"
             case Reply(bytes=digits):
                 self._reply(digits)
             case Ram(rule=rule) if rule in (Step.ENTER_COLO, Step.COMMIT, Step.COMPLETE):
                 self.stage = "colo" if rule != Step.COMPLETE else "completed"
                 self.again.clear()
-                yield f"{rule} after {self.last}"
+                yield f"commit: {rule} after {self.last}"
                 self.last = rule
 
     def _reply(self, digits: str) -> None:
@@ -78,8 +79,8 @@ class _Reader:
         else:
             return
         label = f"{self.stage} {kind} {'+'.join(names)}"
-        yield f"packet {label}, {self.vector.setup.compression}"
-        yield f"packet {label} after {self.last}"
+        yield f"packet: {label}, {self.vector.setup.compression}"
+        yield f"packet: {label} after {self.last}"
         self.last = label
         block = str(item.fields.get("block", ""))
         for name, offsets in pages.items():
@@ -91,14 +92,14 @@ class _Reader:
         again = ", again in this checkpoint" if page in self.again else ""
         self.before[page] = now
         self.again.add(page)
-        return f"page {self.stage} {kind}: {before} to {now}{again}"
+        return f"page: {self.stage} {kind}: {before} to {now}{again}"
 
     def _cut(self, channel: str) -> Iterator[str]:
         whole = sum(item.size for item in self.items.get(channel, ()))
         kind = "main" if channel == MAIN_CHANNEL else "multifd"
         rest = self.sent[channel] - whole
         where = "between records" if rest == 0 else "in the header" if rest < _HEADER[kind] else "in the pages"
-        yield f"cut {self.stage} {channel} {where}, {self.vector.setup.compression}, after {self.last}"
+        yield f"channel ends: {self.stage} {channel} {where}, {self.vector.setup.compression}, after {self.last}"
 
 
 _HEADER = {"main": 13, "multifd": 1344}
@@ -139,13 +140,15 @@ def _decoded(name: str, data: bytes, context: Context) -> Iterator[Item]:
         return
 
 
-def needed(covers: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def needed(covers: Mapping[str, Sequence[str]], twins: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the vectors that are needed, with what each alone covers.
 
     Kept is, in order, what covers something new; then whatever the others make up for is dropped, the last ones first.
+    The twin of a vector that is kept is kept, too: it covers that it is the twin.
 
     Args:
         covers: what each vector covers, by its id.
+        twins: the id of the twin of each vector; empty if it has none.
     """
     count: Counter[str] = Counter()
     kept: list[str] = []
@@ -157,4 +160,6 @@ def needed(covers: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         if all(count[each] > 1 for each in set(covers[name])):
             kept.remove(name)
             count.subtract(set(covers[name]))
-    return {name: [each for each in dict.fromkeys(covers[name]) if count[each] == 1] for name in kept}
+    alone = {name: [each for each in dict.fromkeys(covers[name]) if count[each] == 1] for name in kept}
+    wanted = {twins[name] for name in kept if twins.get(name)}
+    return {name: alone.get(name) or [f"twin: {name}"] for name in covers if name in alone or name in wanted}

@@ -7,7 +7,9 @@ runs of one byte, and pages of noise, which are SHAKE-128 of a number.
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,12 +18,15 @@ import msgspec
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.peer import page_content
 from colofd.conformance.schedules import CONTENTS
-from colofd.spec.constants import TARGET_PAGE_SIZE, Compression
+from colofd.spec.constants import Compression
 
 FORMAT_VERSION: Final = 1
 INDEX: Final = "index.json"
 
 _SHORTEST_RUN: Final = 16
+_LEAST_NOISE: Final = 4096
+_LONGEST_NOISE: Final = 1 << 16
+"""The noise of a page begins as that of a larger one does."""
 _HINT: Final = "`colofd fill DIR` writes them anew; docs/vectors.schema.json says what they are"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -86,10 +91,11 @@ class Failover(msgspec.Struct, frozen=True, tag="failover", tag_field="do"):
 
 
 class Ram(msgspec.Struct, frozen=True, tag="ram", tag_field="do"):
-    """The SHA-256 of guest RAM, all blocks in order, is this; `rule` is the id of what is broken if it is not."""
+    """Guest RAM, all blocks in order, is this, of which `sha256` is the SHA-256; `rule` is the id of what is broken if it is not."""
 
     sha256: Sha256
     rule: str
+    data: list[Piece]
 
 
 Act = Connect | Send | End | Reply | Await | Failover | Ram
@@ -103,19 +109,26 @@ class VectorBlock(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """How the receiver is set up; without `machine` or `uuid` any will do."""
+    """How the receiver is set up. `channels`: number of multifd channels; `uuid`: 32 hex digits; `devices`: which have FULL sections.
+
+    The state of a device is opaque. Without devices, device state is the EOF byte alone.
+    """
 
     blocks: list[VectorBlock]
     channels: int
     colo: bool
     compression: Compression
-    page_size: int = TARGET_PAGE_SIZE
-    machine: str | None = None
-    uuid: str | None = None
+    page_size: int
+    machine: str
+    uuid: str
+    devices: list[str]
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether all is accepted; if not, the reason, the channel (empty: unknown) and the offset of what is refused."""
+    """Whether all is accepted; if not, the reason, the channel and the offset of what is refused.
+
+    An empty reason: whatever is noticed first, as where the primary goes away. An empty channel: nobody knows which one it is.
+    """
 
     is_accepted: bool
     reason: str = ""
@@ -131,8 +144,9 @@ class CaptureFile(msgspec.Struct, frozen=True):
 
 
 class Vector(msgspec.Struct, frozen=True):
-    """One vector. `rules` are the ids that it is about, `twin` the vector that differs from it by one fact and is accepted.
+    """One vector. `id` is an address in the spec: the rule or check that it is about first, a slash, and a name; it never changes.
 
+    `rules` are the ids of all that it is about. `twin` is the vector that differs from it by one fact, which `differs` says.
     A vector of the family `capture` has files instead of a script: the recording is `conformance/captures/` and its name.
     """
 
@@ -143,6 +157,7 @@ class Vector(msgspec.Struct, frozen=True):
     verdict: Verdict
     script: list[Act]
     twin: str = ""
+    differs: str = ""
     files: list[CaptureFile] = []
     format_version: int = FORMAT_VERSION
 
@@ -165,15 +180,22 @@ class Index(msgspec.Struct, frozen=True):
     vectors: list[Entry]
 
 
+def slug(address: str, name: str) -> str:
+    """Return the id of a vector: the id of a rule or check, a slash, and a name of small letters, digits, dots and dashes."""
+    return f"{address}/{re.sub(r'[^a-z0-9.]+', '-', name.lower()).strip('-')}"
+
+
 def pieces_of(data: bytes) -> list[Piece]:
     """Return bytes as pieces."""
     found: list[Piece] = []
     at = 0
-    places = sorted((place, number) for number, noise in _noises().items() for place in _places(data, noise))
-    for place, number in places:
-        found += _plain(data[at:place])
-        found.append(Noise(number, TARGET_PAGE_SIZE))
-        at = place + TARGET_PAGE_SIZE
+    for place, number in sorted((place, number) for number, noise in _noises().items() for place in _places(data, noise[:_LEAST_NOISE])):
+        if place >= at:
+            count = _LEAST_NOISE
+            while data[place : place + count + _LEAST_NOISE] == _noises()[number][: count + _LEAST_NOISE]:
+                count += _LEAST_NOISE
+            found += [*_plain(data[at:place]), Noise(number, count)]
+            at = place + count
     return [*found, *_plain(data[at:])]
 
 
@@ -192,8 +214,9 @@ def _bytes(piece: Piece) -> bytes:
             return hashlib.shake_128(number.to_bytes(4, "big")).digest(count)
 
 
+@cache
 def _noises() -> dict[int, bytes]:
-    return {number: page_content(number, TARGET_PAGE_SIZE) for number in range(1, CONTENTS)}
+    return {number: page_content(number, _LONGEST_NOISE) for number in range(1, CONTENTS)}
 
 
 def _places(data: bytes, noise: bytes) -> Iterator[int]:

@@ -265,7 +265,7 @@ def expected_ram(case: WireCase) -> ExpectedRam:
     for previous, item in pairwise(items):
         if item.offset in records:
             (ram.arriving if ram.commits else ram.pages).update(_contents(records[item.offset], layout))
-        if case.context.colo and _is_end_of_device_state(previous, item):
+        if case.context.colo and _is_commit(previous, item, ram.commits):
             ram.pages |= ram.arriving
             ram.commits += 1
             ram.arriving.clear()
@@ -286,7 +286,7 @@ def _contents(sent: Sent, layout: Layout) -> dict[int, bytes]:
     return dict(zip(sent.pages, sent.contents, strict=True)) | dict.fromkeys(sent.zero_pages, bytes(layout.page_size))
 
 
-def _is_end_of_device_state(previous: Item, item: Item) -> bool:
-    """Return whether device state is complete with this item: at the end of precopy, or of a checkpoint."""
+def _is_commit(previous: Item, item: Item, commits: int) -> bool:
+    """Return whether all of a commit is there with this item: the end of precopy, or the device state of a checkpoint."""
     ends_sections = previous.name == main_channel.DEVICE_SECTION.name and item.name == main_channel.SECTION_TYPE.name
-    return ends_sections or item.name == colo_tables.DEVICE_STATE.name
+    return item.name in (main_channel.DESCRIPTION.name, colo_tables.DEVICE_STATE.name) or (ends_sections and commits > 0)

@@ -1,0 +1,53 @@
+"""All vectors, family after family, and which of them are needed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from colofd.conformance.vector_captures import capture_vectors
+from colofd.conformance.vector_coverage import covered_by, needed
+from colofd.conformance.vector_format import Vector
+from colofd.conformance.vector_schedules import schedule_vectors
+from colofd.conformance.vector_wire import wire_vectors
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The vectors that are needed, what each is the only one to cover, by its id, and how many others were dropped."""
+
+    vectors: list[Vector]
+    covers: dict[str, list[str]]
+    dropped: int
+
+
+def needed_vectors(progress: Callable[[str], None] = lambda _what: None) -> Needed:
+    """Return the vectors that are needed, family after family; the model has read each.
+
+    What says the same as an earlier one, in the same set-up, is that one: it covers what both cover.
+    """
+    vectors: dict[str, Vector] = {}
+    covers: dict[str, list[str]] = {}
+    first: dict[tuple[str, str, str], str] = {}
+    same: dict[str, str] = {}
+    for vector, its in _all_vectors():
+        progress(vector.id)
+        if vector.id in vectors or vector.id in same:
+            raise ValueError(f"two vectors have the id {vector.id}")
+        known = first.setdefault((repr(vector.setup), repr(vector.script) or vector.id, repr(vector.files)), vector.id)
+        if known != vector.id:
+            same[vector.id] = known
+            covers[known] += its
+            continue
+        vectors[vector.id] = msgspec.structs.replace(vector, twin=same.get(vector.twin, vector.twin))
+        covers[vector.id] = its
+    kept = needed(covers, {vector.id: vector.twin for vector in vectors.values()})
+    return Needed([vector for vector in vectors.values() if vector.id in kept], kept, len(vectors) + len(same) - len(kept))
+
+
+def _all_vectors() -> Iterator[tuple[Vector, list[str]]]:
+    yield from wire_vectors()
+    for vector in schedule_vectors():
+        yield vector, covered_by(vector)
+    for vector in capture_vectors():
+        yield vector, [f"recording: {vector.id}"]
