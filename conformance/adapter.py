@@ -54,7 +54,7 @@ class Adapter:
     """One adapter. A context manager that ends it."""
 
     def __init__(self, where: str, patience: float) -> None:
-        """Start or reach it: see `transport_to`. `patience` is how many seconds it may take for one reply. Diagnostic if it is not there."""
+        """Start or reach it: see `transport_to`. `patience`: seconds that it may take for one reply. Diagnostic if it is not there."""
         self._patience = patience
         self._number = 0
         self._buffer = b""

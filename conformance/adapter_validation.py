@@ -16,9 +16,9 @@ LARGER: Final = Options(pages=40, channels=3, compression=Compression.ZSTD)
 _LISTEN_SECONDS: Final = 5.0
 
 
-def validate(command: str, patience: float) -> Iterator[str]:
+def validate(where: str, patience: float) -> Iterator[str]:
     """Yield what was found to be right, one after the other; Diagnostic at the first thing that is not."""
-    with Adapter(command, patience) as adapter:
+    with Adapter(where, patience) as adapter:
         yield f"hello: {adapter.hello.name} {adapter.hello.version}, protocol {adapter.hello.protocol}"
         _refuses(lambda: adapter.ask("status"), "status", "without a receiver")
         yield "status: cannot, as there is no receiver"
@@ -26,7 +26,7 @@ def validate(command: str, patience: float) -> Iterator[str]:
         yield "an unknown verb: cannot"
         adapter.ask("stop", something_new=True)
         yield "stop: without a receiver, and with a key that nobody knows"
-    with AdapterPool(command, patience) as pool:
+    with AdapterPool(where, patience) as pool:
         for options in (SMALL, LARGER, SMALL):
             yield from _receiver(pool, options)
 

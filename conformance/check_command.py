@@ -13,12 +13,14 @@ from typing import Final
 import click
 import msgspec
 
+from colofd.conformance.adapter_transport import ATTACH
 from colofd.conformance.adapter_validation import validate
 from colofd.conformance.black_box_built_in import BuiltInFromOutside
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.check_vectors import check_vectors, vectors_text
 from colofd.conformance.exec_subject import EXEC
 from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
 from colofd.conformance.foreign import FOREIGN, check_foreign
@@ -78,9 +80,20 @@ class CheckReport(msgspec.Struct, frozen=True):
     help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`. [default: that of the subject]",
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
-@click.option("--validate", "is_validated", is_flag=True, help="Of exec:COMMAND, only try whether the adapter answers as it should.")
+@click.option(
+    "--validate", "is_validated", is_flag=True, help="Of exec:COMMAND or attach:ADDRESS, only try whether the adapter answers as it should."
+)
+@click.option(
+    "--vectors",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Play the vectors in DIR, which `colofd fill DIR` writes, and only them.",
+)
+@click.option("--only", metavar="ID", default="", help="With --vectors: only those whose id begins with this, and their twins.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def check(subject: str, profile: str, against: str | None, seed: int, is_validated: bool, as_json: bool) -> None:
+def check(
+    subject: str, profile: str, against: str | None, seed: int, is_validated: bool, vectors: Path | None, only: str, as_json: bool
+) -> None:
     """Check whether a receiver obeys the spec.
 
     SUBJECT is impl, the built-in receiver. It is driven through schedules, one micro-step of one thread at a time, side by side with the
@@ -90,13 +103,13 @@ def check(subject: str, profile: str, against: str | None, seed: int, is_validat
     Or SUBJECT is qemu:VERSION or qemu:PATH, a real QEMU, which is provisioned if need be. Schedules are sent to it over its migration
     channels; its guest RAM is looked at whenever it rests.
 
-    Or SUBJECT is exec:COMMAND, any receiver behind an adapter process (see docs/adapter.md), or python:MODULE:FUNCTION, a function that
-    makes receivers. They are looked at in the same way.
+    Or SUBJECT is exec:COMMAND, any receiver behind an adapter process (see docs/adapter.md), attach:unix:PATH or attach:tcp:HOST:PORT,
+    where such an adapter listens, or python:MODULE:FUNCTION, a function that makes receivers. They are looked at in the same way.
 
     Exit codes: 0 nothing is violated, 1 something is, 2 it could not be checked.
 
     Examples: colofd check impl --profile full --seed 7 --json; colofd check qemu:11.1;
-    colofd check "exec:./my-adapter --fast"
+    colofd check "exec:./my-adapter --fast" --vectors vectors
     """
     if is_validated:
         _validate(subject)
@@ -104,11 +117,13 @@ def check(subject: str, profile: str, against: str | None, seed: int, is_validat
     is_qemu = subject.startswith(QEMU)
     is_foreign = subject.startswith(FOREIGN)
     if subject not in SUBJECTS and not is_qemu and not is_foreign:
-        known = [*SUBJECTS, f"{QEMU}VERSION", f"{QEMU}PATH", "exec:COMMAND"]
+        known = [*SUBJECTS, f"{QEMU}VERSION", f"{QEMU}PATH", "exec:COMMAND", "attach:ADDRESS"]
         raise click.BadParameter(f"{subject!r} is no subject: give {', '.join(known)} or python:MODULE:FUNCTION", param_hint="SUBJECT")
     if against is not None and against not in PROFILES_OF_QEMU:
         raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
     try:
+        if vectors is not None:
+            _check_vectors(subject, vectors, against, only, as_json=as_json)
         run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
         report = run(subject, profile, seed, _show_progress, against)
     except QemuUnavailable as error:
@@ -128,6 +143,15 @@ def _show_progress(what: str) -> None:
     """Show what is going on in one line, where somebody watches."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
+
+
+def _check_vectors(subject: str, folder: Path, against: str | None, only: str, *, as_json: bool) -> None:
+    number = f"qemu-{subject.removeprefix(QEMU)}"
+    against = against or (number if number in PROFILES_OF_QEMU else STRICT)
+    report = check_vectors(subject, folder, against, only, _show_progress)
+    _show_progress("")
+    click.echo(msgspec.json.encode(report) if as_json else "\n".join(vectors_text(report)))
+    sys.exit(report.exit_code)
 
 
 def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
@@ -177,8 +201,8 @@ def run_foreign_check(subject: str, profile: str, seed: int, progress: Callable[
 
 
 def _validate(subject: str) -> None:
-    if not subject.startswith(EXEC):
-        raise click.BadParameter("only an adapter (exec:COMMAND) can be validated", param_hint="SUBJECT")
+    if not subject.startswith((EXEC, ATTACH)):
+        raise click.BadParameter("only an adapter (exec:COMMAND or attach:ADDRESS) can be validated", param_hint="SUBJECT")
     for what in validate(subject.removeprefix(EXEC), PATIENCE_OF_VALIDATION):
         click.echo(f"  ok  {what}")
     click.echo("the adapter answers as it should")

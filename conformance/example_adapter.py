@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
+
 from colofd.impl import Block, Compression, Deadlines, Destination, Phase
 from colofd.spec.reasons import Rejected
 
@@ -72,14 +74,26 @@ class Answers:
         return {**state, "reason": error.reason.value, "channel": error.channel, "offset": error.offset, "error": str(error)}
 
     def guest(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Write guest RAM into a file: all blocks, in the order of `start`. Before any stream there is none: zeros."""
+        """Write guest RAM into a file: all blocks, in the order of `start`. Before any stream there is none: zeros.
+
+        With `write`, the other way around: the file is what the guest writes there.
+        """
         destination = self._running()
+        file = Path(question["file"])
+        if "write" in question:
+            self._write(destination, question["write"]["block"], question["write"]["offset"], file.read_bytes())
+            return {}
         try:
             ram = b"".join(destination.guest(block).tobytes() for block in self._lengths)
         except Rejected:
             ram = bytes(sum(self._lengths.values()))
-        Path(question["file"]).write_bytes(ram)
+        file.write_bytes(ram)
         return {}
+
+    def _write(self, destination: Destination, block: str, offset: int, content: bytes) -> None:
+        """Let the guest write a page, and its dirty log say so."""
+        destination.guest(block)[offset : offset + len(content)] = np.frombuffer(content, np.uint8)
+        destination.guest_wrote(block, np.arange(self._lengths[block] // len(content)) == offset // len(content))
 
     def failover(self, _question: dict[str, Any]) -> dict[str, Any]:
         """Take over from the last checkpoint, and answer when that is done."""

@@ -5,11 +5,13 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from colofd.conformance.adapter import Adapter, Hello, Refusal, Status
+from colofd.conformance.black_box import NotObservable
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.diagnostic import Diagnostic
+from colofd.conformance.outgoing import NotReached, connector
 from colofd.conformance.subjects import Options
 
 EXEC: Final = "exec:"
@@ -20,10 +22,13 @@ _STATES: Final = {"completed": State.COMPLETED, "failed": State.FAILED}
 
 
 class AdapterPool:
-    """Adapter processes of one command: each has one receiver after the other, and is replaced when it misbehaves. A context manager."""
+    """Adapters of one kind: each has one receiver after the other, and is replaced when it misbehaves. A context manager.
 
-    def __init__(self, command: str, patience: float = PATIENCE) -> None:
-        self._command = command
+    `where` is the command that starts one, or attach:ADDRESS where one listens.
+    """
+
+    def __init__(self, where: str, patience: float = PATIENCE) -> None:
+        self._where = where
         self._patience = patience
         self._idle: list[Adapter] = []
         self._lock = threading.Lock()
@@ -53,7 +58,7 @@ class AdapterPool:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return Adapter(self._command, self._patience)
+        return Adapter(self._where, self._patience)
 
     def give_back(self, adapter: Adapter) -> None:
         """Keep an adapter for the next receiver."""
@@ -74,8 +79,9 @@ class ExecReceiver:
 
     def __init__(self, pool: AdapterPool, options: Options, folder: Path) -> None:
         self._pool = pool
-        self._bytes = options.pages * options.page_size
-        self._address = folder / "s"
+        self._options = options
+        self._size = options.pages * options.page_size
+        self._address = f"unix:{folder / 's'}"
         self._ram = folder / "ram"
         self._is_lost = False
         self._adapter = pool.take()
@@ -86,9 +92,9 @@ class ExecReceiver:
             raise
 
     def _start(self, options: Options) -> None:
-        self._ask(
+        reply = self._ask(
             "start",
-            address=str(self._address),
+            address=self._address.removeprefix("unix:"),
             blocks=[{"name": name, "length": (its.stop - its.start) * options.page_size} for name, its in options.pages_of_blocks.items()],
             channels=options.channels,
             colo=options.colo,
@@ -97,32 +103,30 @@ class ExecReceiver:
             machine=options.machine,
             uuid=options.uuid.hex(),
         )
+        self._address = str(reply.get("address", self._address))
 
-    def _ask(self, verb: str, **arguments: object) -> None:
+    def _ask(self, verb: str, **arguments: object) -> dict[str, Any]:
         """Ask for what any adapter can do. Diagnostic if it cannot."""
         try:
-            self._adapter.ask(verb, **arguments)
+            return self._adapter.ask(verb, **arguments)
         except Refusal as refusal:
             raise _refuses(verb, refusal) from refusal
 
     def connect(self) -> socket.socket:
         """Return our end of a new channel. Diagnostic if nobody listens."""
-        channel = socket.socket(socket.AF_UNIX)
         try:
-            channel.connect(str(self._address))
-        except OSError as error:
-            channel.close()
+            return connector(self._address, PATIENCE)()
+        except (NotReached, ValueError) as error:
             if self._adapter.has_ended:
                 self._adapter.status()
             cause = f"connecting to the address of `start`: {error}"
             raise Diagnostic("adapter-lies", "the adapter does not listen", cause, "listen before you answer `start`") from error
-        return channel
 
     def guest(self) -> bytes:
         """Return guest RAM as it is now: zeros if it went with the process. Diagnostic if the file is not as long as RAM is."""
         self._ram.unlink(missing_ok=True)
         if self._is_lost:
-            return bytes(self._bytes)
+            return bytes(self._size)
         self._ask("guest", file=str(self._ram))
         try:
             content = self._ram.read_bytes()
@@ -130,10 +134,22 @@ class ExecReceiver:
             raise Diagnostic(
                 "adapter-lies", "guest RAM is not in the file", str(error), "write the file of `guest`, then answer"
             ) from error
-        if len(content) != self._bytes:
-            cause = f"{len(content)} bytes, and the blocks of `start` have {self._bytes}"
+        if len(content) != self._size:
+            cause = f"{len(content)} bytes, and the blocks of `start` have {self._size}"
             raise Diagnostic("adapter-lies", "the file is not guest RAM", cause, "write all blocks in order, and nothing else")
         return content
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let the guest write a page; NotObservable if the adapter says that it has none that can."""
+        block, number = self._options.block_of(page)
+        self._ram.write_bytes(content)
+        try:
+            self._adapter.ask("guest", file=str(self._ram), write={"block": block, "offset": number * self._options.page_size})
+        except Refusal as refusal:
+            raise NotObservable(f"the guest cannot be made to write: {refusal}") from refusal
+        # Who ignores the key has answered another question.
+        if self._ram.read_bytes() != content:
+            raise NotObservable("the guest cannot be made to write: the adapter does not know `write`")
 
     def is_in_colo(self) -> bool:
         """Return whether it is in COLO state."""

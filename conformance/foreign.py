@@ -1,4 +1,7 @@
-"""Anybody's receiver as a subject: behind an adapter process (exec:COMMAND), or made by a Python function (python:MODULE:FUNCTION)."""
+"""Anybody's receiver as a subject: behind an adapter that is started (exec:COMMAND) or runs already (attach:ADDRESS), or made in Python.
+
+The last is python:MODULE:FUNCTION, a function that makes receivers.
+"""
 
 import contextlib
 import importlib
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from colofd.conformance.adapter import Hello
+from colofd.conformance.adapter_transport import ATTACH
 from colofd.conformance.black_box import BlackBox
 from colofd.conformance.black_box_schedules import run_schedule
 from colofd.conformance.black_box_wire import State
@@ -23,7 +27,7 @@ from colofd.conformance.violation import Violation
 from colofd.spec.profiles import STRICT
 
 PYTHON: Final = "python:"
-FOREIGN: Final = (EXEC, PYTHON)
+FOREIGN: Final = (EXEC, ATTACH, PYTHON)
 """What the names of these subjects begin with."""
 
 MakeSubject = Callable[[Options], Subject]

@@ -10,8 +10,8 @@ from typing import Any, Final
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.check_black_box import version_of
 from colofd.conformance.diagnostic import Diagnostic
-from colofd.conformance.exec_subject import EXEC, ExecReceiver
-from colofd.conformance.foreign import FOREIGN, opened
+from colofd.conformance.exec_subject import ExecReceiver
+from colofd.conformance.foreign import FOREIGN, PYTHON, opened
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.primary import Dialect
 from colofd.conformance.subjects import BLOCK, Options
@@ -29,10 +29,11 @@ _IN_COLO: Final = frozenset({Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.
 
 @dataclass(frozen=True)
 class SubjectForVectors:
-    """What makes receivers of a subject, and how many seconds each may take for one thing."""
+    """What makes receivers of a subject, how many seconds each may take for one thing, and whether recordings are replayed on it."""
 
     open_subject: OpenSubject
     seconds: float
+    replays_recordings: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ def subject_for_vectors(subject: str, against: str) -> Iterator[SubjectForVector
         against: the profile that says what its version does not have.
     """
     if subject == "impl":
-        yield SubjectForVectors(BuiltInForVectors, SECONDS)
+        yield SubjectForVectors(BuiltInForVectors, SECONDS, replays_recordings=True)
     elif subject.startswith(FOREIGN):
         with opened(subject) as (make, _hello):
-            wrap = _OfAdapter if subject.startswith(EXEC) else _FromOutside
+            wrap = _FromOutside if subject.startswith(PYTHON) else _OfAdapter
             yield SubjectForVectors(lambda setup: _made(make, wrap, setup), PATIENCE)
     else:
         yield SubjectForVectors(_open_qemu(subject, against), PATIENCE)

@@ -162,21 +162,44 @@ static const char *status(struct json question)
     return NULL;
 }
 
-/* RAM is looked at while nobody writes it: between flushes, and when the threads of a failed migration have ended. */
-static const char *guest(struct json question)
+/* Let the guest write: the file is a page of its RAM. */
+static const char *write_guest(struct json where, FILE *file)
 {
-    char path[TEXT];
-    if (!receiver)
-        return "there is no receiver";
-    FILE *file = text_of(question, "file", path) ? fopen(path, "wb") : NULL;
-    if (!file)
-        return "no file that can be written";
+    char name[TEXT];
+    uint64_t offset;
+    struct block *block = text_of(where, "block", name) ? find_block(receiver, name) : NULL;
+    if (!block || !number_of(where, "offset", &offset) || offset >= block->length)
+        return "no page of RAM";
+    uint8_t *page = allocate(receiver->options.page_size);
+    bool is_read = fread(page, receiver->options.page_size, 1, file) == 1;
+    bool is_written = is_read && receiver_write_guest(receiver, block->first_page + offset / receiver->options.page_size, page);
+    free(page);
+    return is_written ? NULL : "there is no guest that runs, or no page";
+}
+
+/* RAM is looked at while nobody writes it: between flushes, and when the threads of a failed migration have ended. */
+static const char *show_guest(FILE *file)
+{
     if (receiver->phase == FAILED)
         receiver_rest(receiver);
     pthread_mutex_lock(&receiver->guest_lock);
     size_t written = fwrite(receiver->guest, receiver->options.page_size, receiver->pages, file);
     pthread_mutex_unlock(&receiver->guest_lock);
-    return fclose(file) || written != receiver->pages ? "the file cannot be written" : NULL;
+    return written == receiver->pages ? NULL : "the file cannot be written";
+}
+
+static const char *guest(struct json question)
+{
+    char path[TEXT];
+    struct json where;
+    if (!receiver)
+        return "there is no receiver";
+    bool is_write = json_member(question, "write", &where);
+    FILE *file = text_of(question, "file", path) ? fopen(path, is_write ? "rb" : "wb") : NULL;
+    if (!file)
+        return "no such file";
+    const char *why = is_write ? write_guest(where, file) : show_guest(file);
+    return fclose(file) && !why ? "the file cannot be written" : why;
 }
 
 static const char *failover(struct json question)

@@ -279,7 +279,7 @@ static void obey(struct stream *s)
         return;
     uint32_t value = (uint32_t)take_number(c, 4);
     if (!s->has_return_path)
-        refuse(c, "command-unknown", at, "PING, and no way back");
+        refuse(c, "return-path-missing", at, "PING, and no way back");
     reply32(c, (uint32_t[]){PONG << 16 | 4, value}, 2, 0);
 }
 

@@ -78,6 +78,8 @@ static void parse(struct channel *c, struct packet *packet, const uint8_t *heade
         return;
     if ((number(header + 8, 4) & METHOD) != (uint64_t)r->options.compression)
         refuse(c, "packet-compression", packet->at + 8, "method %#lx", (unsigned long)(number(header + 8, 4) & METHOD));
+    if (!c->has_synced)
+        refuse(c, "packet-out-of-phase", packet->at, "pages before the first SYNC");
     const char *name = (const char *)header + BLOCK_AT;
     struct block *block = memchr(name, 0, TEXT) ? find_block(r, name) : NULL;
     if (BUG == BUG_FIRST_BLOCK_ALWAYS)
@@ -198,7 +200,9 @@ void receive_multifd(struct channel *c)
         read_packet(c, &packet);
         if (packet.count && !(BUG == BUG_PAGES_OF_SYNC_DROPPED && packet.is_sync))
             receive_pages(c, &packet);
-        if (packet.is_sync)
+        if (packet.is_sync) {
             park(c, packet.at);
+            c->has_synced = true;
+        }
     }
 }

@@ -360,6 +360,21 @@ bool receiver_fail_over(struct receiver *r)
     return can;
 }
 
+/* Let the guest write a page. Its own writes are undone by the next commit, so they are recorded as dirty, too. */
+bool receiver_write_guest(struct receiver *r, uint64_t page, const uint8_t *content)
+{
+    pthread_mutex_lock(&r->guest_lock);
+    pthread_mutex_lock(&r->lock);
+    bool can = is_in_colo(r->phase) && page < r->pages;
+    if (can) {
+        memcpy(r->guest + page * r->options.page_size, content, r->options.page_size);
+        r->dirty[page] |= BUG != BUG_OWN_WRITES_KEPT;
+    }
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->guest_lock);
+    return can;
+}
+
 /* End it by all means, and free everything. */
 void receiver_stop(struct receiver *r)
 {

@@ -58,7 +58,7 @@ struct channel {
     _Atomic uint64_t offset; /* bytes read */
     _Atomic uint64_t boundary; /* the same, behind the last whole packet */
     uint64_t item; /* where the item begins that is being read */
-    bool is_parked, has_ended;
+    bool is_parked, has_ended, has_synced;
     uint64_t parked_at;
     uint8_t *ahead; /* of the main channel: what is read, but not taken yet, from `taken` to `filled` */
     size_t taken, filled;
@@ -91,6 +91,7 @@ struct receiver {
 /* receiver.c */
 struct receiver *receiver_start(const struct options *options, int listener);
 bool receiver_fail_over(struct receiver *r);
+bool receiver_write_guest(struct receiver *r, uint64_t page, const uint8_t *content);
 void receiver_rest(struct receiver *r);
 void receiver_stop(struct receiver *r);
 bool prepare(struct channel *c, uint64_t at, const uint64_t *pages, size_t count, size_t normal);
