@@ -19,6 +19,7 @@ from colofd.spec.constants import (
     TARGET_PAGE_SIZE,
     UUID_SIZE,
     ColoMessage,
+    Command,
     Compression,
     RecordFlag,
     SectionType,
@@ -26,6 +27,7 @@ from colofd.spec.constants import (
 )
 from colofd.spec.wire import CHECKS
 from colofd.spec.wire.main_channel import PAGE_BITS_SUBSECTION
+from colofd.spec.wire.multifd import PAGES_COME_AFTER_SYNC
 
 PAGE: Final = TARGET_PAGE_SIZE
 PAGES: Final = 8
@@ -37,6 +39,10 @@ _MIXED: Final = bytes(range(256)) * (PAGE // 256)
 _ONE_DEVICE_BYTE: Final = stream.be32(ColoMessage.VMSTATE_SIZE) + stream.be64(1) + bytes([SectionType.EOF])
 _CUT_AT: Final = 7
 """Bytes of the page in whose middle a truncated stream ends."""
+_REPLIES: Final = 32
+"""PONG, SHUT, CHECKPOINT_READY, and three replies."""
+_WITHOUT_RETURN_PATH: Final = 16
+"""CHECKPOINT_READY, and three replies."""
 _OWN: Final = "mfd1"
 """The multifd channel that cases edit."""
 
@@ -56,6 +62,7 @@ class Conversation:
         is_cut: the channels end after what they say, as if the primary were gone.
         check_id: the check that is violated, or the name of a rule about whole streams; empty: it is valid.
         twin: id of the valid one that it was made from.
+        replies: with COLO, bytes on the way back of one checkpoint.
     """
 
     id: str
@@ -68,6 +75,7 @@ class Conversation:
     is_cut: bool = False
     check_id: str = ""
     twin: str = ""
+    replies: int = _REPLIES
 
     @property
     def kind(self) -> Kind:
@@ -90,13 +98,28 @@ class Conversation:
         """Return this conversation with other bytes on the channel that cases edit."""
         return replace(self, id=name, check_id=check_id, twin=self.id, channels={**self.channels, self.own: data})
 
+    def with_enable_colo(self) -> "Conversation":
+        """Return this conversation as a primary before 11.0 has it: with ENABLE_COLO in place of a return path."""
+        if not self.options.colo:
+            return self
+        main = self.channels[MAIN_CHANNEL].replace(stream.open_return_path(), stream.enable_colo(), 1)
+        return replace(self, channels={**self.channels, MAIN_CHANNEL: main}, replies=_WITHOUT_RETURN_PATH)
 
-def conversations(*, has_flush: bool = True, colo: bool = True) -> list[Conversation]:
-    """Return the valid conversations. Without `has_flush` a round ends with its section, as before 8.1; `colo`: those with COLO, too."""
+
+def conversations(*, has_flush: bool = True, colo: bool = True, multifd_colo: bool = True) -> list[Conversation]:
+    """Return the valid conversations.
+
+    Args:
+        has_flush: a round ends by MULTIFD_FLUSH, and not with its section, as before 8.1.
+        colo: those with COLO, too.
+        multifd_colo: and among them those with multifd.
+    """
     flush = stream.flush() if has_flush else b""
     found = [_main_only(), _subsections(), *(_precopy(method, flush) for method in Compression)]
     if colo:
-        found += [_main_only_colo(), _checkpoint(Compression.NONE, MAIN_CHANNEL), *(_checkpoint(method, _OWN) for method in Compression)]
+        found.append(_main_only_colo())
+    if colo and multifd_colo:
+        found += [_checkpoint(Compression.NONE, MAIN_CHANNEL), *(_checkpoint(method, _OWN) for method in Compression)]
     return found
 
 
@@ -238,6 +261,7 @@ _NEW_SECTION: Final = stream.footer(stream.RAM_SECTION_ID) + stream.ram_continue
 
 _BY_HAND: Final[Mapping[str, bytes]] = {
     "wire.section.id-reused": _with_blocks(stream.ram_start(_LIST) + stream.ram_close() + stream.ram_start(())),
+    "wire.command.return-path": _main(_records(), head=stream.stream_header(MACHINE) + stream.command(Command.PING, stream.be32(1))),
     "wire.ram.continue-without-page": _main(_records() + stream.be64(RecordFlag.EOS | RecordFlag.CONTINUE) + _NEW_SECTION),
     "wire.ram.address-without-page": _main(_records() + stream.be64(PAGE | RecordFlag.EOS) + _NEW_SECTION),
     "wire.ram.flush-without-multifd": _main(stream.flush() + _records()),
@@ -257,6 +281,10 @@ def _whole(valid: Conversation) -> Iterator[Conversation]:
         yield from (valid.with_own(f"{check}.violated in {valid.id}", check, data) for check, data in _BY_HAND.items())
         yield valid.with_own("wire.trailing", "wire.trailing", own + b"\0")
         yield from (replace(valid.with_own(check, check, data), is_cut=True) for check, data in _descriptions(own))
+    if valid.own == _OWN and not valid.options.colo and valid.options.compression is Compression.NONE:
+        check, sync = PAGES_COME_AFTER_SYNC.id, stream.PacketWriter(Compression.NONE, PAGE).sync()
+        late = own.replace(sync, b"", 1) + sync
+        yield valid.with_own(f"{check}.violated in {valid.id}", check, late)
     if valid.own == _OWN and not valid.options.colo and valid.options.compression is not Compression.NONE:
         # A later packet of a compressed channel goes on in the middle of a stream: the damaged one is the first.
         before, sync = HELLO_SIZE + packet_size(PAGE), stream.PacketWriter(valid.options.compression, PAGE).sync()

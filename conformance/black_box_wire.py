@@ -31,8 +31,6 @@ _POLL_SECONDS: Final = 0.02
 _AT_ONCE: Final = 4
 """Receivers at the same time: most of the time is waited."""
 _LAST_REPLY: Final = bytes([ColoMessage.VMSTATE_LOADED])
-_REPLIES: Final = 32
-"""Bytes on the way back of a checkpoint: PONG, SHUT, CHECKPOINT_READY, and three replies."""
 
 
 class State(StrEnum):
@@ -102,9 +100,12 @@ class WireFindings:
 
 def check_black_box_wire(make: MakeWitness, version: Version, progress: Callable[[str], None]) -> WireFindings:
     """Put every wire case to a receiver of its own. Takes less than a minute, as long as few of them hang."""
-    why_not_colo = version.lacks_multifd_with_colo or version.lacks_colo
-    valid = conversations(has_flush=version.dialect.round_end is RoundEnd.FLUSH, colo=not why_not_colo)
+    why_not_colo = version.lacks_colo
+    has_flush = version.dialect.round_end is RoundEnd.FLUSH
+    valid = conversations(has_flush=has_flush, colo=not why_not_colo, multifd_colo=not version.lacks_multifd_with_colo)
     cases = [*valid, *violations(valid)]
+    if version.dialect.enables_colo:
+        cases = [case.with_enable_colo() for case in cases]
     progress(f"{len(cases)} wire cases")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         seen = dict(pool.map(lambda case: (case.id, play(make, case)), cases))
@@ -138,7 +139,7 @@ def play(make: MakeWitness, case: Conversation, seconds: float = SECONDS) -> See
                     channels[name].sendall(data)
             if case.is_cut:
                 _end(channels)
-            verdict, words = _verdict(receiver, channels, is_colo=case.options.colo, seconds=seconds)
+            verdict, words = _verdict(receiver, channels, case, seconds)
             return Seen(verdict, words, _wrong_pages(case, verdict, receiver.guest()))
     finally:
         receiver.close()
@@ -150,20 +151,20 @@ def _end(channels: Mapping[str, socket.socket]) -> None:
             channel.shutdown(socket.SHUT_WR)
 
 
-def _verdict(receiver: Witness, channels: Mapping[str, socket.socket], *, is_colo: bool, seconds: float) -> tuple[Verdict, str]:
-    main = channels[MAIN_CHANNEL]
+def _verdict(receiver: Witness, channels: Mapping[str, socket.socket], case: Conversation, seconds: float) -> tuple[Verdict, str]:
+    main, is_colo = channels[MAIN_CHANNEL], case.options.colo
     main.setblocking(False)
     is_open, replies = True, b""
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
-            replies += main.recv(_REPLIES)
+            replies += main.recv(case.replies)
         state, words = receiver.look()
         if state is State.CRASHED:
             return Verdict.CRASHED, words
         if state is State.FAILED or (words and state is State.BUSY and is_colo):
             return (Verdict.REFUSED if is_open else Verdict.WAITED), words
-        if state is State.COMPLETED or (is_colo and len(replies) >= _REPLIES and replies[-1:] == _LAST_REPLY):
+        if state is State.COMPLETED or (is_colo and len(replies) >= case.replies and replies[-1:] == _LAST_REPLY):
             return Verdict.ACCEPTED, ""
         if state is State.SILENT or (time.monotonic() > end and not is_open):
             return Verdict.HUNG, words

@@ -59,10 +59,10 @@ def version_of(known: Known) -> Version:
     dialect = Dialect(
         zero_pages=ZeroPages.LEGACY if "lacks.zero-pages-in-packets" in ids else ZeroPages.MULTIFD,
         round_end=RoundEnd.SECTION if "lacks.multifd-flush" in ids else RoundEnd.FLUSH,
+        enables_colo="needs.enable-colo" in ids,
     )
-    reasons = [f"{each.id}: {each.instead}" for each in known.deviations if each.id in {"lacks.working-colo", "needs.enable-colo"}]
     with_multifd = [f"{each.id}: {each.instead}" for each in known.deviations if each.id == "lacks.multifd-with-colo"]
-    return Version(dialect, "; ".join(reasons), "; ".join(with_multifd))
+    return Version(dialect, lacks_multifd_with_colo="; ".join(with_multifd))
 
 
 def _rulings(findings: Findings, known: Known, version: Version) -> dict[str, Ruling]:

@@ -18,12 +18,12 @@ from colofd.spec.profiles import PROFILES
 _NEW: Final = "11.1"
 """The version with multifd and COLO together."""
 
-_binary = click.option("--qemu", "name", default=_NEW, show_default=True, metavar="VERSION|PATH", help="Which QEMU.")
+binary_option = click.option("--qemu", "name", default=_NEW, show_default=True, metavar="VERSION|PATH", help="Which QEMU.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 
 
 @click.command()
-@_binary
+@binary_option
 @click.option("--tries", default=10, show_default=True, type=click.IntRange(1), help="Failovers.")
 @click.option("--held/--race", "is_held", default=True, help="Hold one receive thread by ptrace (needs no symbols); or hold nobody.")
 @click.option("--yank", "yanks", is_flag=True, help="Shut the connections down first.")
@@ -40,7 +40,7 @@ def latch(name: str, tries: int, is_held: bool, yanks: bool, compression: str, a
     from colofd.conformance.qemu.hold import HoldUnavailable  # noqa: PLC0415
     from colofd.conformance.qemu.latch import held, race, summary  # noqa: PLC0415
 
-    binary = _found(name)
+    binary = found_binary(name)
     run = held if is_held else race
     try:
         counted = summary([run(binary, Compression(compression), yanks=yanks) for _ in range(tries)])
@@ -60,7 +60,7 @@ def latch(name: str, tries: int, is_held: bool, yanks: bool, compression: str, a
 
 @click.command()
 @click.argument("ids", nargs=-1)
-@_binary
+@binary_option
 @click.option("--vector", "is_vector", is_flag=True, help="Print the streams as JSON, and run nothing.")
 @_as_json
 def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> 
     if is_vector:
         click.echo(json.dumps([vector(known[each]) for each in ids or known]))
         return
-    binary = _found(name)
+    binary = found_binary(name)
     profile = f"qemu-{'.'.join(binary.version.split('.')[:2])}"
     askable = findings(version_of(Known(profile)) if profile in PROFILES else None)
     shown = [show(binary, askable[each]) for each in ids or known if each in askable]
@@ -98,7 +98,8 @@ def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> 
     sys.exit(1 if any(each.is_shown for each in shown) else 0)
 
 
-def _found(name: str) -> Qemu:
+def found_binary(name: str) -> Qemu:
+    """Return the QEMU of this version or path; if there is none, say so and exit with 2."""
     try:
         return get(name) if name in VERSIONS else at_path(Path(name))
     except QemuUnavailable as error:

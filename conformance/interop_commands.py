@@ -1,20 +1,17 @@
 """The commands `colofd qemu matrix`, `failover`, `isolation` and `lost-writes`: our ends and real QEMUs, in both directions."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from colofd.conformance import interop_page
-from colofd.conformance.qemu.provision import QemuUnavailable, get
-
-NEW: Final = "11.1"
-"""The version with multifd and COLO together."""
+from colofd.conformance.findings_commands import binary_option, found_binary
+from colofd.conformance.qemu.provision import QemuUnavailable, has_kvm
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 _as_markdown = click.option("--markdown", "as_markdown", is_flag=True, help="A section of docs/interop.md instead of text.")
@@ -74,11 +71,35 @@ def matrix(is_slice: bool, as_json: bool, as_markdown: bool, evidence: Path | No
 
 
 @click.command()
-@click.option("--kills", type=click.IntRange(0), default=0, show_default=True, help="Kill a real primary at so many random moments, too.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the moments.")
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Checkpoints in a row, in each setting.")
+@binary_option
 @_as_json
 @_as_markdown
-def failover(kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
+def checkpoints(name: str, count: int, as_json: bool, as_markdown: bool) -> None:
+    """Receive many checkpoints in a row from a real primary whose guest writes, and compare RAM at each commit, while the primary waits.
+
+    Exit codes: 0 all digests are equal, 1 some are not, 2 it could not be run.
+    """
+
+    def run() -> None:
+        from colofd.conformance.qemu.checkpoints import rows  # noqa: PLC0415
+
+        qemu = found_binary(name)
+        found = rows(qemu, count, _progress)
+        text = interop_page.checkpoints_text(found)
+        _print(found, lambda: interop_page.checkpoints_section(found), text, as_json=as_json, as_markdown=as_markdown)
+        sys.exit(0 if all(each.is_right for each in found) else 1)
+
+    _needing_qemu(run)
+
+
+@click.command()
+@click.option("--kills", type=click.IntRange(0), default=0, show_default=True, help="Kill a real primary at so many random moments, too.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the moments.")
+@binary_option
+@_as_json
+@_as_markdown
+def failover(name: str, kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
     """Run QEMU's own COLO scenarios with one of our ends on either side: the other one dies, and the survivor must have the last commit.
 
     Exit codes: 0 all survived or are known deviations, 1 something else happened, 2 it could not be run.
@@ -88,9 +109,9 @@ def failover(kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
         from colofd.conformance.qemu.failovers import Outcome, run_scenario, scenarios  # noqa: PLC0415
         from colofd.conformance.qemu.kills import kill_primaries  # noqa: PLC0415
 
-        qemu = get(NEW, _progress)
+        qemu = found_binary(name)
         results = []
-        for scenario in scenarios():
+        for scenario in scenarios(multifd=not qemu.needs_enable_colo):
             _progress(f"{scenario.survivor} survives, {scenario.channels} channels, {scenario.moment}, ours is the {scenario.ours}")
             results.append(run_scenario(qemu, scenario))
         killed = kill_primaries(qemu, kills, seed, _progress)
@@ -104,9 +125,10 @@ def failover(kills: int, seed: int, as_json: bool, as_markdown: bool) -> None:
 
 
 @click.command()
+@binary_option
 @_as_json
 @_as_markdown
-def isolation(as_json: bool, as_markdown: bool) -> None:
+def isolation(name: str, as_json: bool, as_markdown: bool) -> None:
     """Cut the stream of a checkpoint into a real secondary at every record and packet boundary: nothing of it may show in guest RAM.
 
     Exit codes: 0 nothing shows, 1 something does, 2 it could not be run.
@@ -115,7 +137,7 @@ def isolation(as_json: bool, as_markdown: bool) -> None:
     def run() -> None:
         from colofd.conformance.qemu.isolation import cut_everywhere  # noqa: PLC0415
 
-        qemu = get(NEW, _progress)
+        qemu = found_binary(name)
         cuts = [cut for channels in (2, 0) for cut in cut_everywhere(qemu, channels)]
         section = lambda: interop_page.isolation_section(cuts, qemu.version)  # noqa: E731
         _print(cuts, section, interop_page.isolation_text(cuts), as_json=as_json, as_markdown=as_markdown)
@@ -126,9 +148,10 @@ def isolation(as_json: bool, as_markdown: bool) -> None:
 
 @click.command("lost-writes")
 @click.option("--tries", type=click.IntRange(1), default=20, show_default=True, help="How many pairs of each kind.")
+@binary_option
 @_as_json
 @_as_markdown
-def lost_writes(tries: int, as_json: bool, as_markdown: bool) -> None:
+def lost_writes(name: str, tries: int, as_json: bool, as_markdown: bool) -> None:
     """Count how often a real primary under TCG leaves out of its checkpoints what its guest wrote; for comparison, under KVM, too.
 
     Exit codes: 0 it never does, 1 it does, 2 it could not be run.
@@ -137,8 +160,8 @@ def lost_writes(tries: int, as_json: bool, as_markdown: bool) -> None:
     def run() -> None:
         from colofd.conformance.qemu.lost_writes import count_lost_writes  # noqa: PLC0415
 
-        qemu = get(NEW, _progress)
-        kinds = [("tcg", True), ("tcg", False), *[("kvm", True)] * os.access("/dev/kvm", os.R_OK | os.W_OK)]
+        qemu = found_binary(name)
+        kinds = [("tcg", True), ("tcg", False), *[("kvm", True)] * has_kvm()]
         counted = [count_lost_writes(qemu, kind, tries, is_running=is_running, progress=_progress) for kind, is_running in kinds]
         section = lambda: interop_page.lost_writes_section(counted, qemu.version)  # noqa: E731
         _print(counted, section, interop_page.lost_writes_text(counted), as_json=as_json, as_markdown=as_markdown)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     # These need the package qemu.qmp, which is an extra.
     from colofd.conformance.qemu.cells import Cell
+    from colofd.conformance.qemu.checkpoints import Row
     from colofd.conformance.qemu.failovers import Result as Failover
     from colofd.conformance.qemu.isolation import Cut
     from colofd.conformance.qemu.kills import Kill
@@ -55,6 +56,47 @@ def _table_of(title: str, results: Sequence["Result"]) -> list[str]:
 
 def _short(result: "Result | None") -> str:
     return "" if result is None else str(result.outcome)
+
+
+def checkpoints_text(rows: Sequence["Row"]) -> list[str]:
+    """Return one line for each row of checkpoints."""
+    return [
+        f"  {each.accelerator}, {each.channels} channels, {each.compression}: {each.commits - len(each.differing)} of {each.commits} "
+        f"checkpoints equal, {each.contents} contents, {each.seconds:.1f} s"
+        for each in rows
+    ]
+
+
+def checkpoints_section(rows: Sequence["Row"]) -> str:
+    """Return the rows of checkpoints as a table."""
+    head = [
+        f"## Checkpoints in a row, {_today()}",
+        "",
+        f"`colofd qemu checkpoints`, QEMU {rows[0].version} as primary, its guest writes.",
+        "",
+    ]
+    header = [
+        "accelerator",
+        "channels",
+        "compression",
+        "digests equal",
+        "different contents",
+        "pages with content",
+        "RAM at the last commit",
+    ]
+    cells = [
+        [
+            each.accelerator,
+            str(each.channels),
+            each.compression,
+            f"{each.commits - len(each.differing)} of {each.commits}",
+            str(each.contents),
+            str(sum(each.pages.values())),
+            f"{each.sha256[:16]}...",
+        ]
+        for each in rows
+    ]
+    return "\n".join([*head, *_table(header, cells), ""])
 
 
 def failover_text(results: Sequence["Failover"]) -> list[str]:

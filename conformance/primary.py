@@ -40,6 +40,8 @@ class Dialect:
     zero_pages: ZeroPages = ZeroPages.MULTIFD
     round_end: RoundEnd = RoundEnd.FLUSH
     machine: str = "none"
+    enables_colo: bool = False
+    """COLO is announced by the command ENABLE_COLO, and there is no return path, as before 11.0."""
     devices: bytes = bytes([SectionType.EOF])
     """Device state: FULL sections and the EOF byte."""
 
@@ -59,7 +61,8 @@ class Primary(Peer):
         except BaseException:
             self.close()
             raise
-        self.put(MAIN_CHANNEL, stream.stream_header(self.dialect.machine) + (stream.open_return_path() if options.colo else b""))
+        opening = stream.enable_colo() if self.dialect.enables_colo else stream.open_return_path()
+        self.put(MAIN_CHANNEL, stream.stream_header(self.dialect.machine) + (opening if options.colo else b""))
         for number, name in enumerate(self.channels):
             self.put(name, stream.hello(number))
 
@@ -128,6 +131,8 @@ class Primary(Peer):
 
     def put_pages_end(self) -> None:
         """End the pages of a checkpoint, and announce its device state, which is not sent."""
+        if self._is_round_a_section:
+            self._sync_all()
         message = stream.be32(ColoMessage.VMSTATE_SIZE) + stream.be64(len(self.dialect.devices))
         self.put(MAIN_CHANNEL, stream.ram_close() + bytes([SectionType.EOF]) + message)
 
@@ -137,7 +142,8 @@ class Primary(Peer):
 
     def expect_colo(self) -> None:
         """Wait until the secondary has entered COLO; UnexpectedReply if it says something else."""
-        self.expect_return_path_replies()
+        if not self.dialect.enables_colo:
+            self.expect_return_path_replies()
         self.expect(ColoMessage.CHECKPOINT_READY)
 
     def wait_for_close(self) -> None:

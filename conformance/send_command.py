@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Wanted:
 @click.option("--device-state", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FULL sections and EOF. [default: none]")
 @click.option("--zero-pages", type=click.Choice([each.value for each in ZeroPages]), default="multifd", show_default=True)
 @click.option("--round-end", type=click.Choice([each.value for each in RoundEnd]), default="flush", show_default=True)
+@click.option("--enable-colo", is_flag=True, help="With --colo: announce it by ENABLE_COLO and have no return path, as before 11.0.")
 @click.option("--qmp", metavar="PATH", help="QMP socket of a QEMU that a move `failover` tells to take over.")
 @click.option("--patience", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="Seconds to wait for anything.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
@@ -55,7 +56,8 @@ def send(uri: str, source: str, patience: float, as_json: bool, **choices: Any) 
     the replies awaited where they were; or a file that holds the RAM of a guest. The other options are for such a file.
 
     A schedule is a list of objects with "do": write, send, round, rest, end-precopy, checkpoint, end-pages, device-state, cut, silence,
-    die, failover; see docs/interop.md. QEMU up to 8.0 needs --round-end section --zero-pages legacy.
+    die, failover; see docs/interop.md. QEMU up to 8.0 needs --round-end section --zero-pages legacy,
+    and COLO up to 10.2 --enable-colo.
 
     Exit codes: 0 all was sent and replied to, 1 the destination did otherwise, 2 it could not be run.
 
@@ -125,9 +127,9 @@ def _wanted(image: Path, choices: dict[str, Any], patience: float) -> Wanted:
         compression=Compression(choices["compression"]),
         block=choices["block"],
     )
-    dialect = Dialect(ZeroPages(choices["zero_pages"]), RoundEnd(choices["round_end"]), choices["machine"])
+    dialect = Dialect(ZeroPages(choices["zero_pages"]), RoundEnd(choices["round_end"]), choices["machine"], choices["enable_colo"])
     if choices["device_state"] is not None:
-        dialect = Dialect(dialect.zero_pages, dialect.round_end, dialect.machine, choices["device_state"].read_bytes())
+        dialect = replace(dialect, devices=choices["device_state"].read_bytes())
 
     def fail_over() -> None:
         if choices["qmp"] is None:

@@ -69,6 +69,11 @@ def open_return_path() -> bytes:
     return command(Command.OPEN_RETURN_PATH) + command(Command.PING, be32(1))
 
 
+def enable_colo() -> bytes:
+    """Return what a COLO primary sends first that has no return path, before 11.0."""
+    return command(Command.ENABLE_COLO)
+
+
 def footer(section: int) -> bytes:
     """Return the footer of a section."""
     return bytes([SectionType.FOOTER]) + be32(section)

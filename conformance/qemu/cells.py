@@ -7,7 +7,7 @@ from itertools import combinations, product
 from typing import Final
 
 from colofd.conformance.primary import Dialect, RoundEnd, ZeroPages
-from colofd.conformance.qemu.provision import VERSIONS
+from colofd.conformance.qemu.provision import VERSIONS, has_kvm
 from colofd.spec.constants import Compression
 
 CHANNELS: Final = (0, 1, 2, 4, 8)
@@ -48,15 +48,15 @@ class Cell:
 
     def why_skipped(self) -> str:
         """Return why it is not run; nothing if it is."""
-        if self.role.is_colo and self.version == "10.0":
-            return "COLO is broken in 10.0: lacks.working-colo"
-        if self.role.is_colo and self.version == OLD:
-            return "COLO of 7.2 wants ENABLE_COLO and no return path, which our ends do not speak"
+        if self.role.is_colo and self.version != NEW and self.channels:
+            return "multifd and COLO do not go together before 11.0: lacks.multifd-with-colo"
+        if self.accelerator == "kvm" and not has_kvm():
+            return "a primary before 11.0 hangs under TCG (primary.hangs-under-tcg), and there is no KVM here"
         if self.version == OLD and self.zero_pages is ZeroPages.MULTIFD:
             return "7.2 knows no zero pages in packets: lacks.zero-pages-in-packets"
         if self.version == OLD and self.role is Role.SOURCE and self.channels:
             return "7.2 ends a round with its section, which our receiver does not know: lacks.multifd-flush"
-        if self.version == OLD and self.role is Role.SOURCE and self.zero_pages is ZeroPages.NONE:
+        if self.version == OLD and not self.role.is_receiving and self.zero_pages is ZeroPages.NONE:
             return "7.2 has no parameter zero-page-detection"
         return ""
 
@@ -64,6 +64,11 @@ class Cell:
     def dialect(self) -> Dialect:
         """How our source speaks to it."""
         return Dialect(self.zero_pages, RoundEnd.SECTION if self.version == OLD else RoundEnd.FLUSH)
+
+    @property
+    def accelerator(self) -> str:
+        """What QEMU's CPUs run by: TCG where it can."""
+        return "kvm" if self.role is Role.PRIMARY and self.version != NEW else "tcg"
 
 
 def all_cells() -> tuple[Cell, ...]:

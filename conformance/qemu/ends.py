@@ -5,7 +5,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +18,7 @@ from colofd.conformance.peer import page_content
 from colofd.conformance.primary import Dialect, Primary, ZeroPages
 from colofd.conformance.qemu.guest_rom import Work, rom
 from colofd.conformance.qemu.machine import Machine
+from colofd.conformance.qemu.old_primary import OldPrimary
 from colofd.conformance.qemu.provision import Qemu
 from colofd.conformance.subjects import Options
 from colofd.impl import Block, Commit, Deadlines, Destination, Event
@@ -34,6 +35,8 @@ BLOCK: Final = "ram"
 SECONDS: Final = 10.0
 """How long anything may take. QEMU needs milliseconds."""
 
+_MIGRATION: Final = "migration"
+_ONWARD: Final = "onward"
 _BUSY: Final = rom(Work(pages=512, idle_loops=20_000))
 _FIRST_FULL: Final = 0x400000 // TARGET_PAGE_SIZE
 """The guest writes below; what is here stays."""
@@ -46,6 +49,8 @@ class Setting:
     channels: int
     compression: Compression = Compression.NONE
     colo: bool = False
+    enables_colo: bool = False
+    """COLO is announced by ENABLE_COLO, as QEMU does before 11.0."""
 
 
 KEPT: Final = slice(_FIRST_FULL * TARGET_PAGE_SIZE, (_FIRST_FULL + FULL_PAGES) * TARGET_PAGE_SIZE)
@@ -115,12 +120,12 @@ def receiving(qemu: Qemu, folder: Path, setting: Setting, *, pages: int = PAGES,
 
 def address(folder: Path) -> str:
     """Return where the migration goes."""
-    return f"unix:{folder / 'migration'}"
+    return f"unix:{folder / _MIGRATION}"
 
 
 def _prepared(machine: Machine, setting: Setting, parameters: dict[str, Any]) -> Machine:
     try:
-        machine.enable("events", *["multifd"] * bool(setting.channels), *["x-colo", "return-path"] * setting.colo)
+        machine.enable("events", *["multifd"] * bool(setting.channels), *_capabilities(setting))
         if setting.channels:
             parameters = parameters | {"multifd_channels": setting.channels, "multifd_compression": setting.compression.value}
         if parameters:
@@ -131,10 +136,14 @@ def _prepared(machine: Machine, setting: Setting, parameters: dict[str, Any]) ->
     return machine
 
 
+def _capabilities(setting: Setting) -> list[str]:
+    return ["x-colo", *["return-path"] * (not setting.enables_colo)] if setting.colo else []
+
+
 def our_primary(folder: Path, setting: Setting, dialect: Dialect | None = None, *, pages: int = PAGES, full: int = FULL_PAGES) -> Primary:
     """Connect a source of ours to the QEMU that waits; `full` pages of its RAM have content."""
     options = Options(pages=pages, channels=setting.channels, colo=setting.colo, compression=setting.compression, block=BLOCK)
-    primary = Primary(options, _connect(folder), SECONDS, dialect)
+    primary = Primary(options, _connect(folder), SECONDS, replace(dialect or Dialect(), enables_colo=setting.enables_colo))
     primary.ram[:full] = [page_content(number + 1, TARGET_PAGE_SIZE) for number in range(full)]
     return primary
 
@@ -158,7 +167,11 @@ class OurSecondary:
         self._at_commit = at_commit
         self._at_step = at_step
         self._lock = threading.Lock()
-        self._incoming = Incoming(address(folder))
+        if setting.enables_colo:
+            self._incoming = Incoming(f"unix:{folder / _ONWARD}")
+            self._between: OldPrimary | None = OldPrimary(folder / _MIGRATION, folder / _ONWARD)
+        else:
+            self._incoming, self._between = Incoming(address(folder)), None
         self._destination: Destination | None = None
 
     def take(self, until: Callable[[], bool] = lambda: True) -> Destination:
@@ -199,3 +212,5 @@ class OurSecondary:
         self._incoming.close()
         if self._destination is not None:
             self._destination.close()
+        if self._between is not None:
+            self._between.close()

@@ -87,10 +87,9 @@ class Scenario:
     moment: Moment
     ours: Side
 
-    @property
-    def setting(self) -> Setting:
-        """What both ends agree on."""
-        return Setting(self.channels, colo=True)
+    def setting(self, qemu: Qemu) -> Setting:
+        """Return what both ends agree on."""
+        return Setting(self.channels, colo=True, enables_colo=qemu.needs_enable_colo)
 
 
 @dataclass
@@ -112,9 +111,11 @@ class Commits:
     secondary: list[str] = field(default_factory=list)
 
 
-def scenarios() -> tuple[Scenario, ...]:
-    """Return QEMU's eight scenarios with our end on either side, and the one that is known to go wrong."""
+def scenarios(*, multifd: bool = True) -> tuple[Scenario, ...]:
+    """Return QEMU's eight scenarios with our end on either side, and the one that is known to go wrong; without `multifd` four."""
     eight = [Scenario(*each) for each in product((0, 2), Side, (Moment.IDLE, Moment.CHECKPOINT), Side)]
+    if not multifd:
+        return tuple(each for each in eight if not each.channels)
     return (*eight, Scenario(2, Side.SECONDARY, Moment.SYNC_MISSING, Side.PRIMARY))
 
 
@@ -173,13 +174,14 @@ def _wait_for_moment(pair: Pair, scenario: Scenario) -> None:
     pair.machine.wait_until(lambda: len(pair.commits.secondary) > CHECKPOINTS and pair.destination.phase is Phase.IDLE, SECONDS)
 
 
-def _delay(scenario: Scenario) -> int:
-    return _IDLE_MILLISECONDS if scenario.moment is Moment.IDLE else 1
+def _real_primary(qemu: Qemu, folder: Path, scenario: Scenario) -> Machine:
+    delay = _IDLE_MILLISECONDS if scenario.moment is Moment.IDLE else 1
+    return sending(qemu, folder, scenario.setting(qemu), delay=delay, accelerator=qemu.accelerator_of_primary)
 
 
 def _our_secondary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
-    with sending(qemu, folder, scenario.setting, delay=_delay(scenario)) as machine:
-        pair = Pair(machine, folder, scenario.setting)
+    with _real_primary(qemu, folder, scenario) as machine:
+        pair = Pair(machine, folder, scenario.setting(qemu))
         try:
             _wait_for_moment(pair, scenario)
             machine.kill()
@@ -201,8 +203,8 @@ def take_over(pair: Pair, result: Result) -> None:
 
 
 def _real_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
-    with sending(qemu, folder, scenario.setting, delay=_delay(scenario)) as machine:
-        pair = Pair(machine, folder, scenario.setting)
+    with _real_primary(qemu, folder, scenario) as machine:
+        pair = Pair(machine, folder, scenario.setting(qemu))
         try:
             _wait_for_moment(pair, scenario)
             result.commits = len(pair.commits.secondary) - 1
@@ -220,8 +222,8 @@ def _real_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result:
 
 
 def _real_secondary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
-    with receiving(qemu, folder, scenario.setting, patience=_ANSWER_SECONDS) as machine:
-        primary = our_primary(folder, scenario.setting)
+    with receiving(qemu, folder, scenario.setting(qemu), patience=_ANSWER_SECONDS) as machine:
+        primary = our_primary(folder, scenario.setting(qemu))
         try:
             sent = play(primary, (*generated(PAGES, CHECKPOINTS, 100, 1), *_end(scenario)), lambda: None)
         finally:
@@ -262,8 +264,8 @@ def _end(scenario: Scenario) -> Sequence[Move]:
 
 
 def _our_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: Result) -> None:
-    with receiving(qemu, folder, scenario.setting) as machine:
-        primary = our_primary(folder, scenario.setting)
+    with receiving(qemu, folder, scenario.setting(qemu)) as machine:
+        primary = our_primary(folder, scenario.setting(qemu))
         try:
             begun = generated(PAGES, CHECKPOINTS, 100, 1)
             if scenario.moment is Moment.IDLE:

@@ -84,7 +84,7 @@ def cut_everywhere(qemu: Qemu, channels: int, every: int = 1) -> list[Cut]:
 
 def _cut(qemu: Qemu, folder: Path, channels: int, number: int) -> tuple[Cut, int]:
     """Cut behind piece `number`; return the number of the last one, too."""
-    setting = Setting(channels, colo=True)
+    setting = Setting(channels, colo=True, enables_colo=qemu.needs_enable_colo)
     with receiving(qemu, folder, setting, pages=PAGES, patience=_ANSWER_SECONDS) as machine:
         primary = our_primary(folder, setting, pages=PAGES, full=PAGES)
         try:

@@ -10,6 +10,7 @@ from typing import Final
 
 from colofd.conformance.qemu.ends import SECONDS, Setting, sending
 from colofd.conformance.qemu.failovers import Moment, Outcome, Pair, Result, Scenario, Side, take_over
+from colofd.conformance.qemu.machine import Machine
 from colofd.conformance.qemu.provision import Qemu
 
 _LONGEST_LIFE: Final = 0.5
@@ -33,15 +34,19 @@ def kill_primaries(qemu: Qemu, count: int, seed: int, progress: Callable[[str], 
     kills = []
     for number in range(count):
         progress(f"primary {number + 1} of {count}")
-        kills.append(_kill(qemu, draw.uniform(0, _LONGEST_LIFE), draw.choice((0, 2, 4))))
+        kills.append(_kill(qemu, draw.uniform(0, _LONGEST_LIFE), draw.choice((0,) if qemu.needs_enable_colo else (0, 2, 4))))
     return kills
 
 
+def _primary(qemu: Qemu, folder: Path, setting: Setting) -> Machine:
+    return sending(qemu, folder, setting, accelerator=qemu.accelerator_of_primary)
+
+
 def _kill(qemu: Qemu, seconds: float, channels: int) -> Kill:
-    setting = Setting(channels, colo=True)
     scenario = Scenario(channels, Side.SECONDARY, Moment.CHECKPOINT, Side.SECONDARY)
+    setting = scenario.setting(qemu)
     result = Result(scenario, qemu.version)
-    with tempfile.TemporaryDirectory(prefix="colofd-") as folder, sending(qemu, Path(folder), setting) as machine:
+    with tempfile.TemporaryDirectory(prefix="colofd-") as folder, _primary(qemu, Path(folder), setting) as machine:
         pair = Pair(machine, Path(folder), setting)
         try:
             pair.destination.wait_checkpoint(0, SECONDS)

@@ -131,8 +131,9 @@ def _into_destination(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) 
 
 
 def _from_primary(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) -> None:
-    setting = Setting(cell.channels, cell.compression, colo=True)
-    with sending(qemu, folder, setting, zero_pages=cell.zero_pages) as machine:
+    setting = Setting(cell.channels, cell.compression, colo=True, enables_colo=qemu.needs_enable_colo)
+    zero_pages = None if cell.version == OLD else cell.zero_pages
+    with sending(qemu, folder, setting, zero_pages=zero_pages, accelerator=cell.accelerator) as machine:
 
         def compare(commit: Commit) -> None:
             # The primary is stopped until it is answered.
@@ -149,7 +150,7 @@ def _from_primary(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) -> N
 
 
 def _into_secondary(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) -> None:
-    setting = Setting(cell.channels, cell.compression, colo=True)
+    setting = Setting(cell.channels, cell.compression, colo=True, enables_colo=qemu.needs_enable_colo)
     with receiving(qemu, folder, setting) as machine:
         primary = our_primary(folder, setting, cell.dialect)
 

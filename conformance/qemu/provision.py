@@ -23,6 +23,8 @@ _SUITES: Final = {
 }
 """Where Debian has them, by the first number of the version: sets of suites, best first; packages come from the last of a set."""
 
+_FIRST_WITHOUT_ENABLE_COLO: Final = 11
+
 _KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGE: Final = "qemu-system-x86"
 _BINARY: Final = "qemu-system-x86_64"
@@ -56,6 +58,21 @@ class Qemu:
     program: Path
     version: str
 
+    @property
+    def needs_enable_colo(self) -> bool:
+        """Whether COLO is announced by the command ENABLE_COLO, and without a return path: before 11.0 (deviation `needs.enable-colo`)."""
+        return int(self.version.partition(".")[0]) < _FIRST_WITHOUT_ENABLE_COLO
+
+    @property
+    def accelerator_of_primary(self) -> str:
+        """What a COLO primary's guest runs by: TCG, where it does not hang (deviation `primary.hangs-under-tcg`)."""
+        return "kvm" if self.needs_enable_colo else "tcg"
+
+
+def has_kvm() -> bool:
+    """Return whether this process may use KVM."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
 
 def cache_folder() -> Path:
     """Return the folder that provisioned versions are kept in."""
@@ -68,7 +85,7 @@ def at_path(program: Path) -> Qemu:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise QemuUnavailable(f"{program} cannot be run: {error}") from error
-    found = re.match(r"QEMU emulator version (\S+ ?(?:\(.*?\))?)", said)
+    found = re.match(r"QEMU emulator version (\d+\.\S+ ?(?:\(.*?\))?)", said)
     if found is None:
         raise QemuUnavailable(f"{program} says no version of QEMU: {said[:80]!r}")
     return Qemu(program, found.group(1).strip())

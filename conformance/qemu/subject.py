@@ -38,6 +38,7 @@ class QemuReceiver:
         fill: Callable[[mmap], None] = lambda _ram: None,
     ) -> None:
         self._yanks = yanks
+        self._needs_enable_colo = qemu.needs_enable_colo
         # The machine is killed before its folder goes.
         self._folder = tempfile.TemporaryDirectory(prefix="colofd-")  # lives as long as the receiver
         folder = Path(self._folder.name)
@@ -63,7 +64,9 @@ class QemuReceiver:
             raise
 
     def _prepare(self, options: Options) -> None:
-        capabilities = ["events", *(["multifd"] if options.channels else []), *(["x-colo", "return-path"] if options.colo else [])]
+        capabilities = ["events", *(["multifd"] if options.channels else []), *(["x-colo"] if options.colo else [])]
+        if options.colo and not self._needs_enable_colo:
+            capabilities.append("return-path")
         self._machine.enable(*capabilities)
         if options.channels:
             self._machine.command(
