@@ -80,14 +80,12 @@ class CheckReport(msgspec.Struct, frozen=True):
     help="Profile whose deviations are known, and not counted as violations: see `colofd profiles list`. [default: that of the subject]",
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULT_SEED, show_default=True, help="Where the drawn schedules begin.")
-@click.option(
-    "--validate", "is_validated", is_flag=True, help="Of exec:COMMAND or attach:ADDRESS, only try whether the adapter answers as it should."
-)
+@click.option("--validate", "is_validated", is_flag=True, help="Only try whether the adapter answers as it should.")
 @click.option(
     "--vectors",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Play the vectors in DIR, which `colofd fill DIR` writes, and only them.",
+    help="Play the vectors that `colofd fill DIR` has written, and nothing else.",
 )
 @click.option("--only", metavar="ID", default="", help="With --vectors: only those whose id begins with this, and their twins.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")

@@ -102,6 +102,7 @@ class ExecReceiver:
             page_size=options.page_size,
             machine=options.machine,
             uuid=options.uuid.hex(),
+            devices=list(options.devices),
         )
         self._address = str(reply.get("address", self._address))
 

@@ -39,6 +39,8 @@ class Options:
     """The machine type that the source must have."""
     uuid: bytes = field(default=bytes(UUID_SIZE), repr=False)
     """What the multifd channels of the source must name."""
+    devices: tuple[str, ...] = field(default=(), repr=False)
+    """Names of devices that have sections in the stream; their state is opaque."""
 
     @property
     def pages_of_blocks(self) -> dict[str, slice]:

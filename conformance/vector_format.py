@@ -258,7 +258,7 @@ def write_vectors(folder: Path, vectors: Sequence[Vector], covers: dict[str, lis
 
 def read_vectors(folder: Path) -> Iterator[Vector]:
     """Yield the vectors of a folder, one at a time. Diagnostic if one is missing, damaged, or of another format."""
-    index = _index(folder)
+    index = index_of(folder)
     wanted = {entry.id: entry for entry in index.vectors}
     for name in dict.fromkeys(entry.file for entry in index.vectors):
         with _opened(folder, name) as lines:
@@ -281,7 +281,8 @@ def _opened(folder: Path, name: str) -> Any:
         raise Diagnostic("vectors-missing", f"there is no {name} that can be read", str(error), _HINT) from error
 
 
-def _index(folder: Path) -> Index:
+def index_of(folder: Path) -> Index:
+    """Return the index of a folder. Diagnostic if it is missing, damaged, or of another format."""
     with _opened(folder, INDEX) as file:
         text = file.read()
     try:

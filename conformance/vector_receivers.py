@@ -64,6 +64,7 @@ def options_of(setup: Setup) -> SetupOptions:
         block=setup.blocks[0].name,
         machine=setup.machine,
         uuid=bytes.fromhex(setup.uuid),
+        devices=tuple(setup.devices),
         layout=tuple(setup.blocks),
     )
 
