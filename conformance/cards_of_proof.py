@@ -19,6 +19,12 @@ from colofd.spec.language.prose import prose, update_prose
 from colofd.spec.profiles import DEVIATIONS
 from colofd.spec.protocol import SPEC
 
+BREAKS: Final = "what breaks without it: "
+"""How the title of a section begins that shows what comes of a mistake, which is named behind it."""
+
+RUN: Final = "the shortest run"
+"""The title of the section with the run of a mistake, on its own card."""
+
 SHOWN: Final = 6
 """Steps of a run, the last ones, that are drawn on the card of something else than the mistake itself."""
 
@@ -55,7 +61,7 @@ def assumed(identifier: str) -> tuple[Section, ...]:
 
 def mistakes(identifier: str) -> tuple[Section, ...]:
     """Return what breaks without a text: each mistake in its place, or that breaks it, with the end of the shortest run."""
-    return tuple(formula(f"what breaks without it: {each.name}", each.doc, *_run(each)) for each in WRONG if identifier in _touched(each))
+    return tuple(formula(f"{BREAKS}{each.name}", each.doc, *_run(each)) for each in WRONG if identifier in _touched(each))
 
 
 def _touched(mistake: Control) -> set[str]:
@@ -91,7 +97,7 @@ def control_card(control: Control) -> Card:
         formula("the changed text", *(line for rule in control.rules for line in _text(rule)), *begin),
         references("in place of", *(rule.id for rule in control.rules)),
         words("must not be proved any more", *control.must_fail),
-        formula("the shortest run", *(_picture(control.name) if control.is_wrong else ("there is none: it breaks nothing",))),
+        formula(RUN, *(_picture(control.name) if control.is_wrong else ("there is none: it breaks nothing",))),
         references("versions that do so", *(each.id for each in DEVIATIONS if each.change == control.name)),
     )
     kind = "known mistake" if control.is_wrong else "change that breaks nothing"

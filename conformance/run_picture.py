@@ -12,9 +12,9 @@ from colofd.spec.constants import MAIN_CHANNEL, channel_name
 from colofd.spec.language import Actor
 from colofd.spec.state import Channel, World
 
-_PRIMARY: Final = "primary"
-_SECONDARY: Final = "secondary"
-_COPIES: Final = (World.primary.name, World.cache.name, World.guest.name)
+PRIMARY: Final = "primary"
+SECONDARY: Final = "secondary"
+COPIES: Final = (World.primary.name, World.cache.name, World.guest.name)
 """Whose content of a page is shown, in the order of the columns."""
 
 
@@ -35,17 +35,18 @@ def picture(instance: Instance, run: Run) -> list[str]:
     The last column has the messages that are on their way.
     """
     described = [instance.described(state) for state in run.states]
-    shown = [name for page in range(instance.sizes.pages) for cell in _COPIES if (name := f"{cell}_{page}") in described[0]]
-    lanes = [_PRIMARY, *_channels(run), _SECONDARY]
+    shown = [name for page in range(instance.sizes.pages) for cell in COPIES if (name := f"{cell}_{page}") in described[0]]
+    lanes = [PRIMARY, *channels(run), SECONDARY]
     rows = [
-        _Row(_texts(step, before, after), [_content(before, after, name) for name in shown], _messages(after))
+        _Row(texts(step, before, after), [_content(before, after, name) for name in shown], _messages(after))
         for step, (before, after) in zip(run.steps, pairwise(described), strict=True)
     ]
-    begin = _Row({_SECONDARY: described[0]["phase"]}, [f" {described[0][name]} " for name in shown], "")
+    begin = _Row({SECONDARY: described[0]["phase"]}, [f" {described[0][name]} " for name in shown], "")
     return list(_lines([begin, *rows], lanes, shown))
 
 
-def _channels(run: Run) -> list[str]:
+def channels(run: Run) -> list[str]:
+    """Return the lanes of the channels that have a part in a run."""
     numbers = {number for step in run.steps if (number := _channel(step)) is not None}
     return [_lane(number) for number in sorted(numbers)]
 
@@ -62,7 +63,8 @@ def _lane(channel: int) -> str:
     return MAIN_CHANNEL if channel == MAIN_NUMBER else channel_name(channel - 1)
 
 
-def _texts(step: Step, before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+def texts(step: Step, before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """Return what a step is in each lane that has a part in it, the one who takes it first; states are as an instance describes them."""
     family, _, action = step.rule.id.partition(".")
     given = [
         str(argument) for parameter, argument in zip(step.rule.parameters, step.arguments, strict=True) if parameter.sort is not Channel
@@ -72,11 +74,11 @@ def _texts(step: Step, before: dict[str, str], after: dict[str, str]) -> dict[st
     if before["phase"] != after["phase"]:
         text += f": {after['phase']}"
     if channel is not None and step.rule.actor is Actor.PRIMARY:
-        return {_PRIMARY: text, _lane(channel): "->"}
+        return {PRIMARY: text, _lane(channel): "->"}
     if channel is not None:
         return {_lane(channel): text}
     is_of_primary = step.rule.actor is Actor.PRIMARY or (family == "fault" and "primary" in action)
-    return {_PRIMARY if is_of_primary else _SECONDARY: text}
+    return {PRIMARY if is_of_primary else SECONDARY: text}
 
 
 def _content(before: dict[str, str], after: dict[str, str], name: str) -> str:
@@ -94,7 +96,7 @@ def _lines(rows: Sequence[_Row], lanes: Sequence[str], shown: Sequence[str]) -> 
     head = "  ".join([f"{lane:{widths[lane]}}" for lane in lanes] + heads + ["on the way"] * has_messages)
     yield f"     {head}".rstrip()
     for number, row in enumerate(rows):
-        cells = [f"{row.texts.get(lane, '|' if lane != _SECONDARY else ''):{widths[lane]}}" for lane in lanes]
+        cells = [f"{row.texts.get(lane, '|' if lane != SECONDARY else ''):{widths[lane]}}" for lane in lanes]
         held = [f"{content:^{len(text)}}" for content, text in zip(row.contents, heads, strict=True)]
         line = "  ".join([*cells, *held, row.on_the_way])
         yield f"{number or '':>3}  {line}".rstrip()

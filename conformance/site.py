@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from colofd.conformance.cards import groups
-from colofd.conformance.site_pages import api_page, cards_page, commands_page, file_name, phases_page, writes_page
+from colofd.conformance.site_diagrams import channels_page, memory_page, phases_page, sequences_page
+from colofd.conformance.site_pages import EXPLORER, api_page, cards_page, commands_page, file_name, writes_page
+from colofd.conformance.web_page import page
 
 SUFFIXES: Final = {".py": "python", ".md": "markdown", ".json": "json"}
 """How files that a page shows are coloured."""
 
 _OUTSIDE: Final = re.compile(r"\]\(\.\./([^)#]+?)/?(?:#[^)]*)?\)")
 """A link from docs/ to a file or folder of the checkout."""
+
+EXTRA: Final = "extra"
+"""The folder of what is no page; docs/conf.py names it, too."""
 
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)]+)\)")
 
@@ -33,6 +38,8 @@ def write_site(root: Path, folder: Path) -> None:
             _put(folder / path.name, path.read_text())
     wanted = {found for text in pages.values() for found in _OUTSIDE.findall(text)}
     pages |= dict(_sources(root, wanted | {_path_of(path, root) for path in (root / "spec").rglob("*.py")}))
+    # Sphinx copies what is in this folder as it is.
+    _put(folder / EXTRA / EXPLORER, page())
     for name, text in pages.items():
         _put(folder / name, _OUTSIDE.sub(lambda link: f"](/source/{link[1]}.md)", text))
 
@@ -42,6 +49,9 @@ def _pages(root: Path) -> Iterator[tuple[str, str]]:
     for group in groups():
         yield f"reference/{file_name(group.title)}", cards_page(group)
     yield "reference/phases.md", phases_page()
+    yield "reference/channels.md", channels_page()
+    yield "reference/memory.md", memory_page()
+    yield "reference/sequences.md", sequences_page()
     yield "reference/who-writes-what.md", writes_page()
     yield "reference/commands.md", commands_page()
     yield "reference/api.md", api_page()

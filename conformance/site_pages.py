@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from html import escape
 from typing import Final
+from urllib.parse import urlencode
 
 import click
 
 from colofd import impl
 from colofd.conformance.card import Card, Section, Style
 from colofd.conformance.cards import Group, makers
+from colofd.conformance.cards_of_proof import BREAKS, RUN
 from colofd.conformance.command import colofd
-from colofd.conformance.phase_machine import drawing, transitions
+from colofd.model.controls import WRONG
 from colofd.model.proof_trees import cells_read
 from colofd.spec.both_sides import BothSides
 from colofd.spec.language import Rule, sort_name
@@ -39,6 +42,16 @@ ABOUT: Final = {
 """What stands above the cards of each kind."""
 
 
+EXPLORER: Final = "explorer/index.html"
+"""Where the explorer is in the site."""
+
+
+def explorer_link(words: str, run: str) -> str:
+    """Return a link from a page of the reference to the explorer with a run in it."""
+    # It is no page that Sphinx knows.
+    return f'<a href="../{EXPLORER}#{escape(run)}">{escape(words)}</a>'
+
+
 def file_name(title: str) -> str:
     """Return the name of the page with this title."""
     return f"{_slug(title)}.md"
@@ -55,6 +68,9 @@ def card_markdown(card: Card) -> Iterator[str]:
     yield from (f"({_target(card.id)})=", f"## {card.id}", "", _marked(card.words), "")
     for section in card.sections:
         yield from (f"**{_marked(section.title)}**", "", *_section(section), "")
+        shown = card.id if section.title == RUN else section.title.partition(BREAKS)[2]
+        if shown in {each.name for each in WRONG}:
+            yield from (explorer_link("Step through the run", urlencode({"control": shown})), "")
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -92,16 +108,6 @@ def _marked(words: str) -> str:
     return "".join(link(part.strip("`")) if part.startswith("`") else re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part) for part in parts)
 
 
-def phases_page() -> str:
-    """Return the page with the phases of the destination, drawn."""
-    found = transitions(SPEC)
-    rows = ([link(each.rule), ", ".join(phase.name for phase in each.before), each.after.name] for each in found)
-    about = "Where the destination is, and the rules that lead from one phase to another: from the conditions and writes of the rules."
-    frame = "The two rules below the dashed frame lead from each phase in it."
-    drawn = ("```{raw} html", drawing(found), "```")
-    return "\n".join(["# Phases", "", about, frame, "", *drawn, "", *_table(["rule", "from any of", "to"], rows)])
-
-
 def writes_page() -> str:
     """Return the page that says for each rule and cell whether the rule reads it (r) or writes it (w)."""
     upright = ("```{raw} html", "<style>th code {writing-mode: vertical-rl} td, th {padding: 2px 5px !important}</style>", "```", "")
@@ -117,8 +123,8 @@ def writes_page() -> str:
         ("The layer with both sides", tuple(cell for cell in BothSides.cells() if cell not in World.cells()), BOTH_SIDES.rules),
     ):
         rows = ([link(rule.id), rule.actor.value, *(marks(rule, cell) for cell in cells)] for rule in rules)
-        lines += [f"## {title}", "", *_table(["rule", "by", *(f"`{cell.name}`" for cell in cells)], rows)]
-        lines += _table(["cell", "of", "what it is"], ([f"`{cell.name}`", _sorts(cell), _marked(cell.doc)] for cell in cells))
+        lines += [f"## {title}", "", *table(["rule", "by", *(f"`{cell.name}`" for cell in cells)], rows)]
+        lines += table(["cell", "of", "what it is"], ([f"`{cell.name}`", _sorts(cell), _marked(cell.doc)] for cell in cells))
     return "\n".join(lines)
 
 
@@ -135,7 +141,8 @@ def _sorts(cell: Cell) -> str:
     return f"{key}{sort_name(cell.to)}"
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+def table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
     yield f"| {' | '.join(head)} |"
     yield f"|{' --- |' * len(head)}"
     yield from (f"| {' | '.join(row)} |" for row in rows)

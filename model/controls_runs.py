@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from colofd.model.controls_declared import Control, Shows
 from colofd.model.finite import Instance
@@ -48,6 +49,7 @@ def instance_of(control: Control, shows: Shows) -> Instance:
     return Instance(control.spec, slice_of(shows.part), shows.sizes)
 
 
+@cache
 def run_of(control: Control) -> Run | None:
     """Return a shortest run in which a wrong change breaks what it should, or None if it does not."""
     if control.shows is None:

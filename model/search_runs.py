@@ -39,10 +39,13 @@ class Goal:
     last: Step | None = None
 
 
-def shortest_run(instance: Instance, goals: Sequence[Goal]) -> Run | None:
-    """Return a shortest run to one of the goals, or None if there is none; the plain reading has repeated it."""
+def shortest_run(instance: Instance, goals: Sequence[Goal], *, initial: Sequence[State] | None = None) -> Run | None:
+    """Return a shortest run to one of the goals, or None if there is none; the plain reading has repeated it.
+
+    It begins in one of the states `initial`; None: in any initial state.
+    """
     wanted = [goal for goal in goals if goal.truth is not FALSE]
-    levels = Levels(instance, [goal.truth for goal in wanted])
+    levels = Levels(instance, [goal.truth for goal in wanted], initial=initial)
     before: list[States] = []
     while levels.level.shape[1]:
         for evaluated in levels.chunks():
