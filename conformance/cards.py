@@ -22,7 +22,7 @@ from colofd.model.controls import HARMLESS, WRONG
 from colofd.spec.assumptions import ASSUMPTIONS
 from colofd.spec.profiles import DEVIATIONS
 from colofd.spec.progress import both_sides, receiver, waits
-from colofd.spec.protocol import BOTH_SIDES
+from colofd.spec.protocol import BOTH_SIDES, STANDBY
 from colofd.spec.questions import QUESTIONS
 from colofd.spec.reasons import Reason
 from colofd.spec.receive_orders import RECEIVE_ORDERS
@@ -43,13 +43,15 @@ def groups() -> tuple[Group, ...]:
     """Return all cards by kind."""
     known = set(BOTH_SIDES.clauses)
     of_orders = [clause for clause in RECEIVE_ORDERS.clauses if clause not in known]
+    of_standby = [clause for clause in STANDBY.clauses if clause not in known]
+    of_store = [rule for rule in STANDBY.rules if rule.id not in {each.id for each in BOTH_SIDES.rules}]
     initial = partial(clause_card, kind="initial states")
     ends = partial(clause_card, kind="end: nothing is left to do")
     books = (receiver.progress, both_sides.progress)
     return (
         _group("Questions", question_card, QUESTIONS),
-        _group("Rules", rule_card, BOTH_SIDES.rules),
-        _group("Clauses", clause_card, (*BOTH_SIDES.clauses, *of_orders)),
+        _group("Rules", rule_card, (*BOTH_SIDES.rules, *of_store)),
+        _group("Clauses", clause_card, (*BOTH_SIDES.clauses, *of_orders, *of_standby)),
         _group("Initial states", initial, [BOTH_SIDES.initial]),
         _group("Ends", ends, waits.end_states),
         _group("Claims about every step", claim_card, (*steps.claims, *steps_of_both.claims)),

@@ -8,6 +8,7 @@ from colofd.model.proof_gates import need_obligations
 from colofd.model.proof_obligations import AnyObligation, TextObligation, layer_obligations
 from colofd.model.proof_obligations import obligations as obligations_of_spec
 from colofd.model.proof_progress import all_progress_obligations
+from colofd.model.proof_standby import standby_obligations
 from colofd.model.proof_steps import all_step_obligations
 from colofd.model.smtlib import Writer
 from colofd.spec.language import Spec
@@ -15,7 +16,7 @@ from colofd.spec.protocol import BOTH_SIDES, SPEC
 
 
 def obligations(spec: Spec) -> tuple[AnyObligation, ...]:
-    """Return all obligations of the receive path (or of a change of it), of both sides, and of the receiver's decisions."""
+    """Return all obligations of the receive path (or of a change of it), of both sides, of a standby, and of the receiver's decisions."""
     return (
         *obligations_of_spec(spec),
         *layer_obligations(BOTH_SIDES, SPEC),
@@ -23,6 +24,7 @@ def obligations(spec: Spec) -> tuple[AnyObligation, ...]:
         *all_progress_obligations(BOTH_SIDES),
         *all_step_obligations(),
         *need_obligations(SPEC, BOTH_SIDES),
+        *standby_obligations(),
         *decision_obligations(),
     )
 

@@ -11,7 +11,7 @@ from colofd.model.solver import RESOURCES
 from colofd.spec.language import Chain, Clause, Measure, StepClaim
 from colofd.spec.progress.both_sides import progress as progress_of_both
 from colofd.spec.progress.receiver import progress as progress_of_receiver
-from colofd.spec.protocol import BOTH_SIDES
+from colofd.spec.protocol import BOTH_SIDES, STANDBY
 from colofd.spec.steps import steps, steps_of_both
 
 Report = dict[str, Any]
@@ -49,6 +49,7 @@ def page(report: Report) -> str:
         "",
         *_obligations(report),
         *_texts("The clauses", "In every state that can be reached:", BOTH_SIDES.clauses),
+        *_texts("The clauses of a standby", "The same, with a store in place of the secondary's guest:", _of_standby()),
         *_texts("What no step does", "From any state that can be reached, no rule takes a step that does otherwise:", _no_step()),
         *_texts("What is reached at last", "Measures, and chains of them, which go on if steps that help are taken at last:", _at_last()),
         *_assumptions(report),
@@ -77,6 +78,11 @@ def _obligations(report: Report) -> Iterator[str]:
 def _texts(title: str, introduction: str, texts: Iterable[Clause | Measure | Chain | StepClaim]) -> Iterator[str]:
     rows = [[f"`{each.id}`", " ".join(each.doc.split())] for each in texts]
     yield from (f"## {title}", "", introduction, "", *_table(["id", "in words"], rows))
+
+
+def _of_standby() -> list[Clause]:
+    known = {clause.id for clause in BOTH_SIDES.clauses}
+    return [clause for clause in STANDBY.clauses if clause.id not in known]
 
 
 def _no_step() -> list[StepClaim]:
