@@ -22,7 +22,7 @@ class Drawing:
         self._name = name
         begin = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" role="img"'
-            ' font-family="sans-serif" font-size="12" fill="none" stroke="currentColor" style="max-width:100%;height:auto">'
+            ' font-family="sans-serif" font-size="12" fill="none" stroke="currentColor" style="max-width:max(100%,44rem);height:auto">'
         )
         self._lines = [begin, f"<title>{escape(title)}</title>", _TIP.format(name=f"tip-{name}")]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from colofd.conformance.diagrams import Drawing
+from colofd.conformance.diagrams import Drawing, Point
 from colofd.conformance.diagrams_seen import Held, Seen
 from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import slice_of
@@ -25,9 +25,10 @@ MEMORY: Final[Mapping[Cell, tuple[str, Cell | None]]] = {
 }
 """What is drawn: the cell of a page, its name, and the cell that says whether it exists; None: it is no concern of the specification."""
 
-_NAMES: Final = 100
-_COLUMN: Final = 128
-_LINE: Final = 13
+_NAMES: Final = 90
+_COLUMN: Final = 150
+_LINE: Final = 14
+_GAP: Final = 6
 
 
 class Exists(Enum):
@@ -81,22 +82,24 @@ def _existence(seen: Seen, phase: Held, each: Phase, cell: Cell) -> Exists:
 
 
 def drawing(name: str, found: Uses) -> str:
-    """Return the uses as SVG: a column for each phase, a bar where memory exists, dashed where it may be released already."""
-    heights = {cell: 26 + _LINE * max(len(each[cell].writers) for each in found.values()) for cell in MEMORY}
-    size = (_NAMES + _COLUMN * len(found) + 10, 40 + sum(heights.values()) + 12 * len(heights))
+    """Return the uses as SVG: a row for each phase, a box where memory exists, dashed where it may be released already."""
+    heights = {phase: 14 + _LINE * max(1, *(len(use.writers) for use in its.values())) for phase, its in found.items()}
+    size = (_NAMES + _COLUMN * len(MEMORY), 34 + sum(heights.values()) + _GAP * len(heights))
     drawn = Drawing(f"memory-{name}", size, "Who changes which memory in which phase, and when it exists")
-    for column, phase in enumerate(found):
-        drawn.text((_NAMES + _COLUMN * (column + 0.5), 20), phase.name, weight="bold")
-    top = 36
-    for cell, (title, _) in MEMORY.items():
-        height = heights[cell]
-        drawn.text((_NAMES - 10, top + height / 2 + 4), title, "end", weight="bold")
-        for column, uses_now in enumerate(found.values()):
-            use, middle = uses_now[cell], (_NAMES + _COLUMN * (column + 0.5), top + height / 2)
-            if use.exists is not Exists.NEVER:
-                drawn.box(middle, (_COLUMN - 6, height), width=1, dashes="" if use.exists is Exists.ALWAYS else "4 4")
-            if use.writers:
-                drawn.shade(middle, (_COLUMN - 6, height), 0.08)
-            drawn.texts((middle[0], middle[1] + 4 - _LINE * (len(use.writers) - 1) / 2), use.writers, size=10)
-        top += height + 12
+    for column, (title, _) in enumerate(MEMORY.values()):
+        drawn.text((_NAMES + _COLUMN * (column + 0.5), 18), title, weight="bold")
+    top = 30
+    for phase, height in heights.items():
+        drawn.text((_NAMES - 10, top + height / 2 + 4), phase.name, "end", weight="bold")
+        for column, cell in enumerate(MEMORY):
+            _draw_use(drawn, (_NAMES + _COLUMN * (column + 0.5), top + height / 2), (_COLUMN - _GAP, height), found[phase][cell])
+        top += height + _GAP
     return drawn.svg()
+
+
+def _draw_use(drawn: Drawing, middle: Point, size: Point, use: Use) -> None:
+    if use.exists is not Exists.NEVER:
+        drawn.box(middle, size, width=1, dashes="" if use.exists is Exists.ALWAYS else "4 4")
+    if use.writers:
+        drawn.shade(middle, size, 0.08)
+        drawn.texts((middle[0], middle[1] + 4 - _LINE * (len(use.writers) - 1) / 2), use.writers, size=11)

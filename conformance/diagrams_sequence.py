@@ -113,9 +113,9 @@ def _on_to(instance: Instance, run: Run, wanted: str) -> Run:
 
 _ROW: Final = 28
 _TOP: Final = 70
-_FIRST_LANE: Final = 150
-_LANE: Final = 230
-_COLUMN: Final = 62
+_FIRST_LANE: Final = 115
+_LANE: Final = 160
+_COLUMN: Final = 54
 _HALF_A_NAME: Final = 50
 
 
@@ -123,7 +123,7 @@ def drawing(scene: Scene, instance: Instance, run: Run, left_out: int) -> str:
     """Return a chart as SVG: lanes for who does something, arrows for pages and messages, columns for what the page holds."""
     steps, states = run.steps[left_out:], [instance.described(state) for state in run.states[left_out:]]
     lanes = {lane: _FIRST_LANE + _LANE * number for number, lane in enumerate([PRIMARY, *channels(Run(steps, ())), SECONDARY])}
-    right = lanes[SECONDARY] + _LANE - 40
+    right = lanes[SECONDARY] + _LANE - 10
     height = _TOP + _ROW * len(steps) + 20
     drawn = Drawing(scene.name, (right + _COLUMN * len(COPIES), height), f"{scene.title}: {len(steps)} steps")
     for lane, x in lanes.items():

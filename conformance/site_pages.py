@@ -108,13 +108,16 @@ def _marked(words: str) -> str:
     return "".join(link(part.strip("`")) if part.startswith("`") else re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part) for part in parts)
 
 
+def wide(title: str, style: str = "") -> tuple[str, ...]:
+    """Return the first lines of a page that takes all the room there is, as a drawing needs it; with CSS, if more is to be said."""
+    css = f"<style>@media (min-width: 80em) {{.content {{width: 68em}}}} {style}</style>"
+    return ("---", "hide-toc: true", "---", f"# {title}", "", "```{raw} html", css, "```", "")
+
+
 def writes_page() -> str:
     """Return the page that says for each rule and cell whether the rule reads it (r) or writes it (w)."""
-    upright = ("```{raw} html", "<style>th code {writing-mode: vertical-rl} td, th {padding: 2px 5px !important}</style>", "```", "")
     lines = [
-        "# Who writes what",
-        "",
-        *upright,
+        *wide("Who writes what", "th code {writing-mode: vertical-rl} td, th {padding: 1px 4px !important; font-size: 0.8rem}"),
         "`r`: the step reads the cell, in a condition or for what it writes. `w`: it writes the cell.",
         "",
     ]
