@@ -13,7 +13,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from colofd.conformance.black_box_clues import Arrival, clue
+from colofd.conformance.black_box_clues import FAILOVER, Arrival, clue
 from colofd.conformance.peer import UnexpectedReply, page_content
 from colofd.conformance.primary import Dialect, Primary
 from colofd.conformance.subjects import Options
@@ -83,8 +83,18 @@ class WithGuest(Protocol):
 class BlackBoxRun:
     """One schedule of a receiver that shows its guest RAM: has the moves of `Lockstep`, as far as they can be made from outside."""
 
-    def __init__(self, receiver: BlackBox, options: Options, seconds: float, version: Version | None = None) -> None:
-        """Connect. `seconds` is how long the receiver may take for anything; its version, if it is not one that has everything."""
+    def __init__(
+        self, receiver: BlackBox, options: Options, seconds: float, version: Version | None = None, *, is_main_last: bool = False
+    ) -> None:
+        """Connect.
+
+        Args:
+            receiver: waits for a migration.
+            options: how it was set up.
+            seconds: how long it may take for anything.
+            version: its version, if it is not one that has everything.
+            is_main_last: the main channel connects after all others; else it is the first.
+        """
         if options.is_mirror_deferred:
             raise NotObservable("which mirror it has, a receiver does not show")
         if options.blocks != 1 and not isinstance(receiver, WithGuest):
@@ -99,7 +109,8 @@ class BlackBoxRun:
         self._arrivals: dict[int, Arrival] = {}
         self._checkpoint = 0
         self._version = version or Version()
-        self.peer = Primary(options, receiver.connect, seconds, self._version.dialect)
+        ends = [receiver.connect() for _ in range(is_main_last and 1 + options.channels)]
+        self.peer = Primary(options, ends.pop if is_main_last else receiver.connect, seconds, self._version.dialect)
         self.peer.begin_ram()
         self.end_round()
 
@@ -218,14 +229,30 @@ class BlackBoxRun:
 
     def failover(self) -> None:
         """The secondary takes over: it has the last commit, and an answered checkpoint counts as one."""
-        self._note("failover")
+        self._note(FAILOVER)
+        self._fail_over()
+        self._wait_until(lambda: not self._receiver.is_in_colo(), "leave COLO")
+        self._compare_isolation()
+        self.checked[Step.TAKE_OVER] = 1
+
+    def race_to_the_answer(self, delay: float) -> None:
+        """The device state is sent, and `delay` seconds later the secondary is told to take over: the answer says from which checkpoint."""
+        self._note(f"the device state is sent, and {delay:.4f} s later the secondary takes over")
+        self._note(FAILOVER)
+        self.peer.put_device_state()
+        time.sleep(delay)
+        self._fail_over()
+        if self.peer.has_heard(ColoMessage.VMSTATE_RECEIVED):
+            self._note("the checkpoint was answered")
+            self._committed = b"".join(self.peer.ram)
+        self._compare_isolation()
+        self.checked[Step.TAKE_OVER] = 1
+
+    def _fail_over(self) -> None:
         try:
             self._receiver.failover()
         except TimeoutError as late:
             raise self._violation(PROGRESS, f"failover does not complete: {late}") from late
-        self._wait_until(lambda: not self._receiver.is_in_colo(), "leave COLO")
-        self._compare_isolation()
-        self.checked[Step.TAKE_OVER] = 1
 
     def check_end(self) -> None:
         """Look at guest RAM once more, when nothing is left to do."""

@@ -13,6 +13,11 @@ _LANDS = {
 }
 """By whether it came on the main channel, and as a zero page: the steps that put it into the receive buffer, and record it."""
 
+FAILOVER = "failover"
+"""What a move is called by which the secondary takes over."""
+
+_OUTLIVED = (Step.TAKE_OVER, Step.RELEASE_CACHE, Step.RELEASE_RECEIVEDMAP)
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -55,3 +60,8 @@ def _rules(arrival: Arrival | None, broken: str, checkpoint: int) -> Iterable[St
     if broken in {Step.ENTER_COLO, Step.COMPLETE}:
         return (*lands, Step.MAIN_MIRROR if arrival.is_of_main else Step.MIRROR)
     return (lands[0] if arrival.is_of_main else Step.MIRROR, Step.FLUSH_BEGIN, Step.TAKE_OVER)
+
+
+def end_clue(move: str) -> str:
+    """Return the ids of the rules by which the receiver outlives its last move, as the end of a sentence; empty if none is about that."""
+    return f": see {', '.join(_OUTLIVED)}" if move == FAILOVER else ""

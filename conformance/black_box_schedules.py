@@ -1,21 +1,25 @@
-"""Schedules for a receiver that is seen from outside only: the directed ones, drawn ones, and a race that is run many times."""
+"""Runs schedules on a receiver that is seen from outside only: the directed ones, drawn ones, and races that are run many times."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import hypothesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable, Version
-from colofd.conformance.schedules import CONTENTS, DIRECTED, SHAPES, VARIANTS, Directed, plain
+from colofd.conformance.black_box_cases import Case, directed_cases, race_cases
+from colofd.conformance.black_box_clues import end_clue
+from colofd.conformance.diagnostic import Diagnostic
+from colofd.conformance.schedules import CONTENTS, SHAPES, VARIANTS
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
-from colofd.spec.constants import MAIN_CHANNEL, TARGET_PAGE_SIZE, pages_per_packet
+from colofd.spec.constants import MAIN_CHANNEL
 
 Make = Callable[[Options], BlackBox]
 """Starts a receiver that waits for a migration."""
@@ -23,15 +27,15 @@ Make = Callable[[Options], BlackBox]
 Move = tuple[str, int, int]
 """What to do, and two numbers that choose how."""
 
-FULL_FLOW: Final = Options(pages=4 * pages_per_packet(TARGET_PAGE_SIZE))
-"""Enough pages that copying a packet of them takes a while."""
-
-MOVES: Final = ("write", "write", "write", "send", "send", "round", "checkpoint")
+MOVES: Final = ("write", "write", "write", "own write", "send", "send", "round", "checkpoint", "checkpoint")
 ENDS: Final = ("close", "failover_between_checkpoints", "failover_after_pages", "failover_before_device_state", "cut_and_failover")
 _RACY_ENDS: Final = ("failover_after_pages", "failover_before_device_state", "cut_and_failover")
 """Pages may still be on their way: the same schedule may go well the next time, and there is nothing to shrink."""
 _LONGEST: Final = 24
-_PACKETS_AT_ONCE: Final = 8
+
+
+class Interrupted(Exception):  # noqa: N818  # says what happened
+    """The subject broke down in the middle of a schedule."""
 
 
 @dataclass
@@ -61,16 +65,24 @@ class Findings:
 
 
 def run_schedule(
-    make: Make, options: Options, schedule: Callable[[BlackBoxRun], None], seconds: float, version: Version | None = None
+    make: Make,
+    options: Options,
+    schedule: Callable[[BlackBoxRun], None],
+    seconds: float,
+    version: Version | None = None,
+    *,
+    is_main_last: bool = False,
 ) -> Mapping[str, int]:
     """Run one schedule to its end, as far as the version can do it; return what was checked, how often."""
     options = version.adapted(options) if version else options
     receiver = make(options)
     try:
-        run = BlackBoxRun(receiver, options, seconds, version)
+        run = BlackBoxRun(receiver, options, seconds, version, is_main_last=is_main_last)
         try:
             schedule(run)
             run.check_end()
+        except Diagnostic as trouble:
+            raise Interrupted(f"{trouble}; after the move {run.moves[-1]!r}{end_clue(run.moves[-1])}") from trouble
         finally:
             run.peer.close()
     finally:
@@ -78,62 +90,33 @@ def run_schedule(
     return run.checked
 
 
+def run_case(make: Make, case: Case, seconds: float, version: Version | None = None) -> Mapping[str, int]:
+    """Run one case; see `run_schedule`."""
+    return run_schedule(make, case.options, case.moves, seconds, version, is_main_last=case.is_main_last)
+
+
 def run_all_directed(
     make: Make, findings: Findings, seconds: float, progress: Callable[[str], None], version: Version | None = None
 ) -> None:
     """Run the directed schedules in each set-up, and the plain one in each shape."""
-    cases: list[tuple[Options, Directed]] = [(options, schedule) for options in VARIANTS for schedule in DIRECTED]
-    cases += [(options, plain) for options in SHAPES]
-    for options, schedule in cases:
-        set_up = f"{options.channels} channels, {options.compression}"
-        progress(f"{schedule.__name__}, {set_up}")
-        # The moves that a black box has are those of the lockstep; it refuses the others itself.
-        run: Any = schedule
-        if not options.is_mirror_deferred:
-            findings.note(schedule.__name__, lambda: run_schedule(make, options, run, seconds, version), set_up)  # noqa: B023  # called at once
-
-
-def failover_in_full_flow(run: BlackBoxRun) -> None:
-    """The latch, as a race: pages of a checkpoint arrive without end, and the secondary takes over in the middle of them."""
-    run.primary_writes_all(1)
-    run.end_precopy()
-    run.begin_checkpoint()
-    run.primary_writes_all(2)
-    room = pages_per_packet(run.options.page_size)
-    shares = {name: range(number * room, (number + 1) * room) for number, name in enumerate(run.peer.channels)}
-    stop = threading.Event()
-    flows = [threading.Thread(target=_flow, args=(run, name, list(pages), stop)) for name, pages in shares.items()]
-    for flow in flows:
-        flow.start()
-    try:
-        run.failover()
-    finally:
-        stop.set()
-        for flow in flows:
-            flow.join()
-
-
-def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.Event) -> None:
-    # Made once: a channel that runs dry has no packet to hold.
-    packets = run.peer.packet(channel, run.peer.take(pages)) * _PACKETS_AT_ONCE
-    with contextlib.suppress(OSError):
-        while not stop.is_set():
-            run.peer.ends[channel].sendall(packets)
+    for case in directed_cases():
+        progress(f"{case.name}, {case.set_up}")
+        findings.note(case.name, partial(run_case, make, case, seconds, version), case.set_up)
 
 
 def run_race(make: Make, findings: Findings, count: int, seconds: float, version: Version | None = None) -> None:
-    """Run the race `count` times, or once if it cannot be run."""
-    name = failover_in_full_flow.__name__
-    for _ in range(count):
-        findings.note(name, lambda: run_schedule(make, FULL_FLOW, failover_in_full_flow, seconds, version))
-        if name in findings.not_observable:
-            return
+    """Run each race `count` times, or once if it cannot be run."""
+    for case in race_cases(count):
+        if case.name not in findings.not_observable:
+            findings.note(case.name, partial(run_case, make, case, seconds, version))
 
 
 def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float, version: Version | None = None) -> None:
     """Run `count` drawn schedules; if one is broken, Hypothesis looks for a shorter one."""
     moves = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 99), st.integers(0, 99)), max_size=_LONGEST)
-    set_ups = st.sampled_from([each for each in (*VARIANTS, *SHAPES) if each.colo and not each.is_mirror_deferred and each.blocks == 1])
+    set_ups = st.sampled_from([each for each in (*VARIANTS, *SHAPES) if each.colo and not each.is_mirror_deferred])
+    unseen: set[Options] = set()
+    seen: list[Violation] = []
 
     @hypothesis_seed(seed)
     @settings(
@@ -147,11 +130,17 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     )
     @given(set_ups, moves, moves, st.sampled_from(ENDS))
     def drawn(options: Options, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
+        if options in unseen:
+            return
         findings.schedules += 1
         try:
             found = run_schedule(make, options, lambda run: play_moves(run, precopy, checkpoints, end), seconds, version)
+        except NotObservable:
+            unseen.add(options)
+            return
         except Violation as violation:
             if end not in _RACY_ENDS:
+                seen.append(violation)
                 raise
             findings.violations.setdefault(violation.rule, []).append((end, violation))
             return
@@ -159,7 +148,13 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
             findings.held[rule] = findings.held.get(rule, 0) + times
 
     def action() -> Mapping[str, int]:
-        drawn()
+        try:
+            drawn()
+        except Flaky:
+            # What comes and goes is a violation all the same: the shortest schedule is the last one that was broken.
+            if seen:
+                raise seen[-1] from None
+            raise
         return {}
 
     findings.note("drawn", action)
@@ -184,7 +179,11 @@ def play_moves(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[
 
 
 def _move(run: BlackBoxRun, what: str, first: int, second: int, *, is_sending: bool) -> None:
-    if what == "write":
+    if what == "own write" and not is_sending:
+        # Who cannot make its guest write is tried without.
+        with contextlib.suppress(NotObservable):
+            run.guest_writes(first % run.options.pages, second % CONTENTS, is_reported_at_once=True)
+    elif what == "write":
         run.primary_writes(first % run.options.pages, second % CONTENTS)
     elif is_sending and what == "send":
         _send_some(run, first, second)

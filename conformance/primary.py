@@ -146,6 +146,14 @@ class Primary(Peer):
             self.expect_return_path_replies()
         self.expect(ColoMessage.CHECKPOINT_READY)
 
+    def has_heard(self, message: ColoMessage) -> bool:
+        """Return whether this COLO message is the next that has come. Does not wait."""
+        self.ends[MAIN_CHANNEL].setblocking(False)
+        try:
+            return self.ends[MAIN_CHANNEL].recv(len(content := stream.colo_message(message))) == content
+        except OSError:
+            return False
+
     def wait_for_close(self) -> None:
         """Wait until the destination closes the main channel, for as long as it may take; UnexpectedReply if it says something."""
         try:

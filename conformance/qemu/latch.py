@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from colofd.conformance.black_box import PROGRESS, BlackBoxRun
-from colofd.conformance.black_box_schedules import FULL_FLOW, failover_in_full_flow
+from colofd.conformance.black_box_cases import FULL_FLOW, failover_in_full_flow
 from colofd.conformance.qemu.hold import Hold, HoldUnavailable
 from colofd.conformance.qemu.provision import Qemu
 from colofd.conformance.qemu.subject import PATIENCE, QemuReceiver
