@@ -1,4 +1,4 @@
-"""Puts whatever `colofd` is first on the path to live cases: the schedules and the wire cases of `colofd check`, and endings.
+"""Puts whatever `colofd` is first on the path to live cases: the schedules and the wire cases of `colofd check`, and the further ones.
 
 A program of its own, because a changed source must be imported from the start. It prints a JSON object for each thing that happens.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Final
 
-from colofd.conformance.mutants_endings import ENDINGS
+from colofd.conformance.further_cases import FURTHER
 from colofd.conformance.mutants_runs import schedule_name
 from colofd.conformance.rulings import Outcome
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, plain, run_directed
@@ -29,10 +29,12 @@ Case = Callable[[], None]
 @cache
 def live_cases() -> dict[str, Case]:
     """Return all live cases by name. A case raises Violation if it shows something."""
-    found: dict[str, Case] = {f"ending: {name}": ending for name, ending in ENDINGS.items()}
+    found: dict[str, Case] = {}
     for options in VARIANTS:
         for schedule in DIRECTED:
             found[schedule_name(schedule.__name__, options)] = partial(_schedule, schedule, options)
+        # Behind the first set-up: a fault that makes everything slow gets as far.
+        found |= FURTHER
     for options in SHAPES:
         found[schedule_name(plain.__name__, options)] = partial(_schedule, plain, options)
     return found | {case.id: partial(_wire, case) for case in wire_cases() if not why_not_played(case)}

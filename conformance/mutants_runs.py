@@ -74,7 +74,10 @@ class Case:
 class _Recorder(CompiledMachine):
     """A machine that keeps each state before a step, and the step."""
 
-    is_inside = False
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.kept: list[tuple[Cells, Fired]] = []
+        self._is_inside = False
 
     def fire(
         self,
@@ -86,17 +89,16 @@ class _Recorder(CompiledMachine):
         others: Mapping[Sort, int] = NO_OTHERS,
     ) -> None:
         """Take a step, and keep it."""
-        if self.is_inside:
+        if self._is_inside:
             super().fire(identifier, channel=channel, pages=pages, values=values, others=others)
             return
-        kept: list[tuple[Cells, Fired]] = self.__dict__.setdefault("kept", [])
         before = copied(self.cells)
-        self.is_inside = True
+        self._is_inside = True
         try:
             super().fire(identifier, channel=channel, pages=pages, values=values, others=others)
         finally:
-            self.is_inside = False
-        kept.append((before, Fired(identifier, channel, tuple(pages), tuple(int(each) for each in values), others)))
+            self._is_inside = False
+        self.kept.append((before, Fired(identifier, channel, tuple(pages), tuple(int(each) for each in values), others)))
 
 
 def copied(cells: Cells) -> dict[str, Array]:
@@ -130,13 +132,29 @@ def recorded_schedules() -> Iterator[Case]:
 
 
 def _recorded(name: str, schedule: Any, options: Options) -> Case:
-    with patch.object(lockstep, "Machine", _Recorder):
-        machine = run_directed(SUBJECTS["impl"], schedule, options).machine
-    kept: list[tuple[Cells, Fired]] = vars(machine)["kept"]
-    sizes = {**machine.sizes, Value: 1 + max(int(cells[name].max()) for cells, _ in kept for name in ("primary", "guest", "cache"))}
-    states = [*(before for before, _ in kept), machine.cells]
-    cells = {name: np.stack([state[name] for state in states]) for name in machine.cells}
-    return Case(name, machine.spec, sizes, [*(step for _, step in kept), None], cells, [0])
+    return _case_of(name, lambda: run_directed(SUBJECTS["impl"], schedule, options))
+
+
+def _case_of(name: str, run: Callable[[], object]) -> Case:
+    """Return what all machines do that a run makes; they are of the same sizes."""
+    made: list[_Recorder] = []
+
+    def make(*arguments: Any, **named: Any) -> _Recorder:
+        made.append(_Recorder(*arguments, **named))
+        return made[-1]
+
+    with patch.object(lockstep, "Machine", make):
+        run()
+    fired: list[Fired | None] = []
+    states: list[Cells] = []
+    begins = []
+    for machine in made:
+        begins.append(len(states))
+        states += [before for before, _ in machine.kept] + [machine.cells]
+        fired += [*(step for _, step in machine.kept), None]
+    cells = {cell: np.stack([state[cell] for state in states]) for cell in states[0]}
+    contents = 1 + max(int(cells[cell].max()) for cell in ("primary", "guest", "cache"))
+    return Case(name, made[0].spec, {**made[0].sizes, Value: contents}, fired, cells, begins)
 
 
 TOURS: Final = (
@@ -252,8 +270,3 @@ def _cells_of(instance: Instance, states: Array) -> Cells:
 
 def _ordinal(value: bool | int | Enum) -> int:
     return list(type(value)).index(value) if isinstance(value, Enum) else int(value)
-
-
-def all_cases() -> list[Case]:
-    """Return all cases, the short ones first."""
-    return [*recorded_schedules(), *shortest_runs(), *tours()]

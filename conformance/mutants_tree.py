@@ -116,7 +116,7 @@ def _result(out: str, err: str, path: Path, cases: Sequence[str], *, is_hung: bo
     begun = [line["begin"] for line in said if "begin" in line]
     ended = {line["case"] for line in said if "case" in line}
     killed = [Killed(line["case"], line["rule"], line["why"], line["seconds"]) for line in said if line.get("rule")]
-    files = next((line["files"] for line in said if "files" in line), [])
+    files: list[str] = next((line["files"] for line in said if "files" in line), [])
     if not files or not all(file.startswith(str(path)) for file in files):
         # A fault that cannot even be imported is none that a case shows.
         raise DoesNotFit(f"what was imported is {files}, not the changed sources at {path}: {err[-500:]}")
