@@ -54,6 +54,7 @@ class Lockstep:
         *,
         is_watched: bool = False,
         spec: Spec = BOTH_SIDES,
+        machine_class: type[Machine] = Machine,
     ) -> None:
         """Make receiver, model and peer, and connect them; `is_watched`: every clause of `spec` is checked after every micro-step."""
         self.options = options
@@ -64,7 +65,7 @@ class Lockstep:
         self.peer = Peer(options)
         self.guest = ScheduledGuest(options)
         self.gates = Gates(stall_seconds)
-        self.machine = Machine(
+        self.machine = machine_class(
             options.pages,
             options.channels,
             colo=options.colo,

@@ -54,10 +54,10 @@ def check_trace(trace: TraceFile, spec: Spec) -> TraceReport:
     return TraceReport(trace.events, acceptor.accepted)
 
 
-def new_acceptor(trace: TraceFile, spec: Spec) -> Acceptor:
+def new_acceptor(trace: TraceFile, spec: Spec, machine_class: type[CompiledMachine] = CompiledMachine) -> Acceptor:
     """Return an acceptor in the state in which a trace begins."""
     header = trace.header
-    machine = CompiledMachine(
+    machine = machine_class(
         header.pages, header.channels, colo=header.colo, deferred=header.is_mirror_deferred, page_size=header.page_size, spec=spec
     )
     machine.contents = KnownByDigest(header.page_size)

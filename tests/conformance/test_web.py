@@ -14,15 +14,24 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from colofd.conformance.explore_command import explore
+from colofd.conformance.lockstep import Lockstep
+from colofd.conformance.schedules import closed_between_checkpoints
+from colofd.conformance.subjects import Options
 from colofd.conformance.tour_file import write_tour
+from colofd.conformance.trace_command import trace
+from colofd.conformance.trace_file import FORMAT
+from colofd.conformance.violation import Violation
 from colofd.conformance.web_page import page
+from colofd.conformance.web_run import NotingMachine, write_run
 from colofd.conformance.web_server import LOOPBACK, serving
 from colofd.model.controls import HARMLESS, WRONG
 from colofd.model.finite import Instance, Sizes
 from colofd.model.finite_slices import slice_of
 from colofd.model.search_runs import shortest_run, taken_rule
 from colofd.model.search_tours import Cover, Tour, TourRun
+from colofd.spec.constants import Step
 from colofd.spec.protocol import BOTH_SIDES, spec_sha256
+from tests.conformance.fakes import saying
 
 CHROMIUM: Final = shutil.which("chromium")
 
@@ -163,6 +172,46 @@ def test_a_run_is_loaded_from_a_file(seen: Page, tmp_path: Path) -> None:
     expect(seen.locator("#said")).to_contain_text("The file was made for another specification.")
     drop(seen, "{")
     expect(seen.locator("#said")).to_contain_text("This file is no JSON")
+
+
+@needs_browser
+def test_a_violation_of_a_receiver_is_loaded(seen: Page, tmp_path: Path) -> None:
+    """Given a receiver that commits twice, When its run is written, Then the explorer shows it up to there, and why it goes no further."""
+    run = Lockstep(saying(lambda event: [event] * (2 if event.step is Step.COMMIT else 1)), Options(pages=4), machine_class=NotingMachine)
+    with pytest.raises(Violation) as caught:
+        closed_between_checkpoints(run)
+    run.abandon()
+    assert isinstance(run.machine, NotingMachine)
+    write_run(tmp_path / "run.json", run.machine, str(caught.value.why))
+    seen.locator("#file").set_input_files(tmp_path / "run.json")
+    expect(seen.locator("#said")).to_contain_text("checkpoint.commit, is not possible. checkpoint.commit/1 does not hold: phase = FLUSHING")
+    expect(seen.locator("#run [aria-current]")).to_contain_text("colo.resume")
+    steps = len(run.machine.noted) - 1
+    expect(seen.locator("#place")).to_have_text(f"step {steps} of {steps}")
+    seen.reload()
+    expect(seen.locator("#place")).to_have_text(f"step {steps} of {steps}")
+
+
+def test_a_trace_is_written_as_a_run(tmp_path: Path) -> None:
+    """Given a small trace that is refused, and a large one, When a run is asked for, Then it ends there, or is too large."""
+    lines = [
+        {"format": FORMAT, "pages": 2, "channels": 1, "colo": True},
+        {"step": "phase.start"},
+        {"step": "checkpoint.commit"},
+        {"end": 2},
+    ]
+    place, file = tmp_path / "trace.ndjson", tmp_path / "run.json"
+    place.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = CliRunner().invoke(trace, [str(place), "--run", str(file)])
+    assert done.exit_code == 1
+    (run,) = json.loads(file.read_text())["runs"]
+    assert run["steps"] == [{"rule": "phase.start"}, {"rule": "checkpoint.commit"}]
+    assert run["initial"]["phase"] == "SETUP"
+    assert run["why"].startswith("The trace was refused: event 1, checkpoint.commit")
+    place.write_text(place.read_text().replace('"pages": 2', '"pages": 17'))
+    large = CliRunner().invoke(trace, [str(place), "--run", str(file)])
+    assert large.exit_code == 2
+    assert "run-too-large" in large.output
 
 
 def drop(seen: Page, text: str) -> None:
