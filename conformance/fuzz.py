@@ -28,10 +28,16 @@ NUMBERS: Final = (
     5,
     7,
     8,
+    16,
+    32,
+    64,
     127,
     128,
     129,
     255,
+    256,
+    512,
+    1024,
     4095,
     4096,
     4097,
@@ -88,10 +94,10 @@ def damaged(valid: ValidStream, seen: tuple[Visit, ...], edits: list[Edit]) -> b
     for edit in edits:
         visit = seen[edit.at % len(seen)]
         start = visit.offsets[visit.field.name]
-        size = _size(visit)
+        size = size_of(visit)
         match edit.kind:
             case 0:
-                data = data[:start] + _value(visit, edit.number) + data[start + size :]
+                data = data[:start] + other_value(visit, edit.number) + data[start + size :]
             case 1:
                 place = edit.at % (len(data) + 1)
                 data = data[:place] + bytes([edit.number % 256]) + data[place + 1 :]
@@ -106,15 +112,17 @@ def damaged(valid: ValidStream, seen: tuple[Visit, ...], edits: list[Edit]) -> b
     return data
 
 
-def _size(visit: Visit) -> int:
+def size_of(visit: Visit) -> int:
+    """Return how many bytes a field has, or one element of an array."""
     value, kind = visit.values[visit.field.name], visit.field.kind
     if isinstance(kind, fields.Array):
         return kind.element.size
     return len(encode(kind, value))
 
 
-def _value(visit: Visit, number: int) -> bytes:
-    size = _size(visit)
+def other_value(visit: Visit, number: int) -> bytes:
+    """Return another value for a field, or for the first element of an array."""
+    size = size_of(visit)
     return (NUMBERS[number % len(NUMBERS)] % (1 << 8 * size)).to_bytes(size)
 
 

@@ -3,15 +3,27 @@
 The cases are computed from the tables. The slow decoder and the fast receiver must give the same verdict on each.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+
+import zstandard
 
 from colofd.conformance import stream
 from colofd.conformance.wire_streams import BLOCKS, DECOY, DEVICE, MACHINE, PAGE, Kind, ValidStream, packets, precopy, valid_streams
 from colofd.model.decode import Context, Item, Visit, decode_main, decode_multifd, decode_reverse
 from colofd.model.decode_tables import holds
-from colofd.spec.constants import HELLO_SIZE, UUID_SIZE, Command, Compression, SectionType, packet_size
+from colofd.spec.constants import (
+    COMPRESSION_FLAGS,
+    HELLO_SIZE,
+    UUID_SIZE,
+    ZSTD_WINDOW_LIMIT,
+    Command,
+    Compression,
+    SectionType,
+    packet_size,
+)
 from colofd.spec.reasons import Reason
 from colofd.spec.wire import ALL_TABLES, CHECKS, fields, main_channel, multifd
 from colofd.spec.wire.expressions import Value
@@ -249,6 +261,30 @@ def _payload_cases(method: Compression) -> Iterator[WireCase]:
     for name, (data, reason) in damaged_payloads(method, "ram0").items():
         twin = f"wire.valid.packets-{method}"
         yield WireCase(f"wire.payload.{name}-{method}", "wire.payload", "multifd", before + data, context, reason, offset, twin)
+    for name, payload in _streams_that_are_refused(method).items():
+        header = stream.PacketWriter(method, PAGE).header("ram0", COMPRESSION_FLAGS[method], 2, 0, len(payload), [0, PAGE])
+        case = before + header + payload
+        yield WireCase(
+            f"wire.payload.{name}-{method}",
+            "wire.payload",
+            "multifd",
+            case,
+            context,
+            Reason.PAYLOAD_CORRUPT,
+            offset,
+            f"wire.valid.packets-{method}",
+        )
+
+
+def _streams_that_are_refused(method: Compression) -> dict[str, bytes]:
+    """Return two pages, compressed: in a stream that ends, though one lasts as long as its channel; in a window that is too large."""
+    content = b"\x09" * 2 * PAGE
+    if method is Compression.ZLIB:
+        return {"ended": zlib.compress(content)}
+    wide = zstandard.ZstdCompressionParameters(window_log=ZSTD_WINDOW_LIMIT.bit_length())
+    writer = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    window = writer.compress(content) + writer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    return {"ended": zstandard.ZstdCompressor().compress(content), "window": window}
 
 
 def damaged_payloads(method: Compression, block: str) -> dict[str, tuple[bytes, Reason]]:

@@ -47,8 +47,8 @@ class MultifdChannel:
             if packet.has_pages:
                 self._receive_pages(packet)
             if packet.is_sync:
-                self._barrier.park(self._name, packet.offset)
                 self._packets.has_synced = True
+                self._barrier.park(self._name, packet.offset)
         with self._reception.lock:
             self._reception.require_running()
         if self._reception.options.colo:

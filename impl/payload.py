@@ -6,11 +6,13 @@ from typing import Protocol
 
 import zstandard
 
-from colofd.spec.constants import Compression
+from colofd.spec.constants import ZSTD_WINDOW_LIMIT, Compression
 from colofd.spec.reasons import Reason, Rejected
 
-ZSTD_WINDOW = 1 << 25
-"""Bytes of the largest window that a peer may ask for, on each channel: level 20 does, the highest (migration/options.c)."""
+BLOCK_HEAD = 3
+"""Bytes that open a block of a zstd frame: whether it is the last one, its kind, and its size."""
+RUN_OF_ONE_BYTE = 1
+"""The kind of block whose size is not that of its content."""
 
 
 class Inflater(Protocol):
@@ -63,13 +65,55 @@ class _Feed(io.BytesIO):
         return payload
 
 
+class ZstdFrame:
+    """Follows the blocks of a frame, for the decompressor does not tell where one ends (RFC 8878, 3.1.1)."""
+
+    def __init__(self) -> None:
+        self._has_begun = self._is_last = False
+        self._checksum = 0
+        self._left = 0
+        self._head = b""
+
+    def ends_in(self, payload: memoryview) -> bool:
+        """Return whether the frame ends in the next bytes of it. Raises Rejected (PAYLOAD_CORRUPT) if it does not begin with them."""
+        at = 0
+        if not self._has_begun and payload:
+            at = self._begin(payload)
+        while True:
+            taken = min(self._left, len(payload) - at)
+            at, self._left = at + taken, self._left - taken
+            if self._left:
+                return False
+            if self._is_last:
+                return True
+            head = self._head + bytes(payload[at : at + BLOCK_HEAD - len(self._head)])
+            at, self._head = at + len(head) - len(self._head), head
+            if len(head) < BLOCK_HEAD:
+                return False
+            self._next_block(int.from_bytes(head, "little"))
+
+    def _begin(self, payload: memoryview) -> int:
+        if payload[: len(zstandard.FRAME_HEADER)] != zstandard.FRAME_HEADER:
+            raise Rejected(Reason.PAYLOAD_CORRUPT, read=payload[:4].hex(), expected="a zstd frame")
+        self._has_begun = True
+        self._checksum = 4 * zstandard.get_frame_parameters(payload).has_checksum
+        return zstandard.frame_header_size(payload)
+
+    def _next_block(self, head: int) -> None:
+        self._head = b""
+        self._is_last = bool(head & 1)
+        size = 1 if head >> 1 & 3 == RUN_OF_ONE_BYTE else head >> 3
+        self._left = size + (self._checksum if self._is_last else 0)
+
+
 class ZstdInflater:
     """Packets of one zstd frame, each flushed (migration/multifd-zstd.c:multifd_zstd_recv)."""
 
     def __init__(self) -> None:
         self._feed = _Feed()
         self._pages = bytearray()
-        self._stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).stream_reader(self._feed, read_across_frames=False)
+        self._frame = ZstdFrame()
+        self._stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT).stream_reader(self._feed, read_across_frames=False)
 
     def inflate(self, payload: memoryview, size: int) -> memoryview:
         """See Inflater."""
@@ -83,9 +127,9 @@ class ZstdInflater:
             read = 0
         except zstandard.ZstdError as error:
             raise Rejected(Reason.PAYLOAD_CORRUPT, read=error, expected="a zstd frame") from error
+        if read <= size and self._frame.ends_in(payload):
+            raise Rejected(Reason.PAYLOAD_CORRUPT, read="the end of the zstd frame", expected="a frame that goes on")
         _require_size(read, size)
-        if self._feed.payload:
-            raise Rejected(Reason.PAYLOAD_CORRUPT, read="bytes after the end of the zstd frame", expected="a frame that goes on")
         return pages[:size]
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeAlias
 
+from colofd.model.compiled_expressions import condition_of, value_of
 from colofd.spec.constants import COMPRESSION_FLAGS, DEVICE_STATE_LIMIT, TARGET_PAGE_SIZE, Compression, pages_per_packet
 from colofd.spec.reasons import Reason, Rejected
 from colofd.spec.wire import fields as wire
@@ -49,6 +51,10 @@ class Context:
 
     def values(self) -> dict[str, Value]:
         """Return this context by the names that the tables use; what is not known is left out."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, Value]:
         values: dict[str, Value] = {
             "page_size": self.page_size,
             "page_bits": self.page_size.bit_length() - 1,
@@ -182,13 +188,14 @@ class Record:
 
     def _read_field(self, table: wire.Table, one: wire.Field) -> None:
         start = self.channel.position
-        present = one.when is None or bool(self._number(one.when))
+        present = one.when is None or bool(value_of(one.when)(self.values))
         if not present and one.otherwise is None:
             return
         self.offsets[one.name] = start
         value = self._take(one.kind) if present or one.otherwise is None else one.otherwise.evaluate(self.values)
-        parts = {part: expression.evaluate({**self.values, one.name: value}) for part, expression in one.parts}
-        self.values |= {one.name: value, **parts}
+        self.values[one.name] = value
+        parts = {part: value_of(expression)(self.values) for part, expression in one.parts}
+        self.values.update(parts)
         if self.channel.observer is not None:
             size = self.channel.position - start
             self.channel.observer(Visit(table, one, start, size, dict(self.offsets), dict(self.values)))
@@ -212,7 +219,7 @@ class Record:
                 return tuple(self.channel.integer(kind.element) for _ in range(self._number(kind.count)))
 
     def _number(self, expression: Expression) -> int:
-        value = expression.evaluate(self.values)
+        value = value_of(expression)(self.values)
         if not isinstance(value, int):
             raise TypeError(f"{expression} is not a number")
         return value
@@ -239,10 +246,10 @@ class Record:
 
 def holds(check: wire.Check, values: Mapping[str, Value]) -> bool:
     """Return whether `check` has nothing against `values`. A check that mentions unknown optional context is not applied."""
-    missing = check.condition.names() - values.keys()
-    if missing and missing <= wire.OPTIONAL_NAMES:
+    optional, condition = condition_of(check)
+    if optional and not optional <= values.keys():
         return True
-    return bool(check.condition.evaluate(values))
+    return bool(condition(values))
 
 
 def _shown(value: Value) -> FieldValue:

@@ -6,7 +6,7 @@ sizes, names and instances of the description, end exactly there.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,12 +24,13 @@ _FOOTER_SIZE: Final = 5
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a description: `size` is the bytes of its state."""
+    """One device of a description: `size` is the bytes of its state, in which heads of subsections stand at some offsets."""
 
     name: str
     instance_id: int
     version: int
     size: int
+    heads: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def confirm(data: bytes, start: int, channel: str, page_size: int) -> Confirmed:
 
 def lay(data: bytes, start: int, end: int, devices: Sequence[Device]) -> tuple[DeviceSection, ...]:
     """Lay the sections of `devices` front to back from `start`; they must end at `end`. Raises MismatchError if they do not."""
-    sections = []
+    sections: list[DeviceSection] = []
     position = start
     for device in devices:
-        section = section_at(data, position, end, device)
+        section = section_at(data, position, end, device, {other.section_id for other in sections})
         sections.append(section)
         position = section.end
     if position != end:
@@ -101,8 +102,11 @@ def lay(data: bytes, start: int, end: int, devices: Sequence[Device]) -> tuple[D
     return tuple(sections)
 
 
-def section_at(data: bytes, position: int, end: int, device: Device) -> DeviceSection:
-    """Return the FULL section of `device` at `position`. Raises MismatchError if there is another thing before `end`."""
+def section_at(data: bytes, position: int, end: int, device: Device, taken: Collection[int] = ()) -> DeviceSection:
+    """Return the FULL section of `device` at `position`; `taken` are ids that it may not have.
+
+    Raises MismatchError if there is another thing before `end`.
+    """
     name = device.name.encode("latin-1", "replace")
     head = position + _HEAD_SIZE
     state = head + 1 + len(name) + _INSTANCE_AND_VERSION
@@ -111,9 +115,13 @@ def section_at(data: bytes, position: int, end: int, device: Device) -> DeviceSe
         raise MismatchError(position, f"{end - position} bytes", f"a section of {footer + _FOOTER_SIZE - position} bytes for {device.name}")
     section_id = data[position + 1 : head]
     _expect(data, position, bytes([SectionType.FULL]), "section type FULL")
+    if int.from_bytes(section_id, "big") in taken:
+        raise MismatchError(position + 1, f"section id {section_id.hex()} again", "an id of its own")
     _expect(data, head, bytes([len(name)]) + name, f"id string {device.name}")
     _expect(data, head + 1 + len(name), device.instance_id.to_bytes(4, "big"), f"instance {device.instance_id} of {device.name}")
     _expect(data, state - 4, device.version.to_bytes(4, "big"), f"version {device.version} of {device.name}")
+    for offset, expected in device.heads:
+        _expect(data, state + offset, expected, f"a subsection of {device.name}")
     _expect(data, footer, bytes([SectionType.FOOTER]) + section_id, f"footer of {device.name}, after {device.size} bytes of state")
     return DeviceSection(int.from_bytes(section_id, "big"), device, position, footer + _FOOTER_SIZE)
 
@@ -159,17 +167,25 @@ def _device(entry: dict[str, object]) -> Device:
     name, instance, version = entry["name"], entry["instance_id"], entry["version"]
     if not isinstance(name, str) or not isinstance(instance, int) or not isinstance(version, int):
         raise TypeError(f"device {name!r}")
-    return Device(name, instance, version, _state_size(entry))
+    heads: list[tuple[int, bytes]] = []
+    size = _state_end(entry, 0, heads)
+    return Device(name, instance, version, size, tuple(heads))
 
 
-def _state_size(entry: dict[str, object]) -> int:
-    """Return the bytes of a state: its fields, then its subsections, each with type, counted name and version."""
-    size = 0
+def _state_end(entry: dict[str, object], start: int, heads: list[tuple[int, bytes]]) -> int:
+    """Return where a state ends that begins at `start`: fields, then subsections, each with type, counted name and version.
+
+    The heads of subsections are put into `heads`, with where they begin.
+    """
+    end = start
     for field in _objects(entry.get("fields", [])):
-        size += _count(field["size"]) * _count(field.get("array_len", 1))
+        end += _count(field["size"]) * _count(field.get("array_len", 1))
     for subsection in _objects(entry.get("subsections", [])):
-        size += 1 + 1 + len(str(subsection["vmsd_name"])) + 4 + _state_size(subsection)
-    return size
+        name = str(subsection["vmsd_name"]).encode("latin-1", "replace")
+        head = bytes([SectionType.SUBSECTION, len(name)]) + name + _count(subsection["version"]).to_bytes(4, "big")
+        heads.append((end, head))
+        end = _state_end(subsection, end + len(head), heads)
+    return end
 
 
 def _objects(entries: object) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from typing import Final
 
 import zstandard
 
-from colofd.spec.constants import Compression
+from colofd.spec.constants import ZSTD_WINDOW_LIMIT, Compression
 from colofd.spec.reasons import Reason, Rejected
 
 _FEED: Final = 64
@@ -24,7 +24,7 @@ class PayloadReader:
         self._compression = compression
         self._channel = channel
         self._inflate = zlib.decompressobj()
-        self._zstd = zstandard.ZstdDecompressor().decompressobj()
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT).decompressobj()
 
     def pages(self, payload: bytes, count: int, page_size: int, *, offset: int = -1) -> list[bytes]:
         """Return the `count` pages of one packet, of `page_size` bytes each; `offset` is that of the payload in the channel.
@@ -67,10 +67,10 @@ class PayloadReader:
                 read += self._zstd.decompress(payload[start : start + _FEED])
             except zstandard.ZstdError as error:
                 raise self._rejected(Reason.PAYLOAD_CORRUPT, offset, str(error), "the next part of the zstd frame") from error
-            if self._zstd.eof:
-                raise self._rejected(Reason.PAYLOAD_CORRUPT, offset, "the end of the zstd frame", "a flushed block")
             if len(read) > expected:
                 break
+            if self._zstd.eof:
+                raise self._rejected(Reason.PAYLOAD_CORRUPT, offset, "the end of the zstd frame", "a flushed block")
         return bytes(read)
 
     def _rejected(self, reason: Reason, offset: int, read: str, expected: str) -> Rejected:

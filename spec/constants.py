@@ -141,6 +141,12 @@ class PacketFlag(IntFlag):
 COMPRESSED_PAYLOAD_LIMIT: Final = 2 * MULTIFD_PACKET_BYTES
 """Largest payload of a compressed packet; QEMU's buffer is this large (multifd-zlib.c:multifd_zlib_recv_setup)."""
 
+ZSTD_WINDOW_LIMIT: Final = 1 << 25
+"""Bytes of the largest window that a source may ask for: level 20 does, the highest (options.c:migrate_params_check; zstd 1.5).
+
+Each channel holds as much. QEMU itself takes what zstd takes by default, 128 MiB (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
+"""
+
 COMPRESSION_MASK: Final = 0x3E
 """Bits of the packet flags that name the compression method; none of them set: uncompressed."""
 
