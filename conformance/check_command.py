@@ -24,6 +24,7 @@ from colofd.conformance.check_vectors import check_vectors, vectors_text
 from colofd.conformance.exec_subject import EXEC
 from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
 from colofd.conformance.foreign import FOREIGN, check_foreign
+from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
 from colofd.conformance.rulings import Outcome, Ruling
@@ -213,11 +214,13 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
     campaign.smoke()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         wire: Future[dict[str, Ruling]] = pool.submit(check_wire)
+        further: Future[dict[str, Ruling]] = pool.submit(check_further)
         replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
         campaign.run(PROFILES[profile])
         progress("wire checks")
         known = Known(against)
         rules = campaign.rulings() | {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
+        rules |= further.result()
         from_outside = 0
         if subject in FROM_OUTSIDE:
             seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress)

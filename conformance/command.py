@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "explain",
     "explore",
     "fill",
+    "mutants",
     "profiles",
     "prove",
     "qemu",

@@ -240,4 +240,4 @@ def _ruling(case: Callable[[], None]) -> Ruling:
         return Ruling(Outcome.VIOLATED, f"{violation.rule}: {violation.why}")
     except Exception as error:  # noqa: BLE001  # a receiver may fail in any way; the other cases are still tried
         return Ruling(Outcome.ERRORED, f"{type(error).__name__}: {error}")
-    return Ruling(Outcome.HOLDS, "it was as it should be", {"cases": 1})
+    return Ruling(Outcome.HOLDS, "it was as it should be", {"taken": 1})

@@ -8,13 +8,13 @@ import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final
-from unittest.mock import patch
 
 import numpy as np
 
-from colofd.conformance import lockstep
-from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, plain, run_directed
+from colofd.conformance.lockstep import Lockstep
+from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Directed, plain
 from colofd.conformance.subjects import SUBJECTS, Options
 from colofd.model.compiled import CompiledMachine
 from colofd.model.finite import Instance, Sizes, State, Step
@@ -131,46 +131,27 @@ def recorded_schedules() -> Iterator[Case]:
         yield _recorded(schedule_name(plain.__name__, options), plain, options)
 
 
-def _recorded(name: str, schedule: Any, options: Options) -> Case:
-    return _case_of(name, lambda: run_directed(SUBJECTS["impl"], schedule, options))
-
-
-def _case_of(name: str, run: Callable[[], object]) -> Case:
-    """Return what all machines do that a run makes; they are of the same sizes."""
-    made: list[_Recorder] = []
-
-    def make(*arguments: Any, **named: Any) -> _Recorder:
-        made.append(_Recorder(*arguments, **named))
-        return made[-1]
-
-    with patch.object(lockstep, "Machine", make):
-        run()
-    fired: list[Fired | None] = []
-    states: list[Cells] = []
-    begins = []
-    for machine in made:
-        begins.append(len(states))
-        states += [before for before, _ in machine.kept] + [machine.cells]
-        fired += [*(step for _, step in machine.kept), None]
-    cells = {cell: np.stack([state[cell] for state in states]) for cell in states[0]}
+def _recorded(name: str, schedule: Directed, options: Options) -> Case:
+    run = Lockstep(SUBJECTS["impl"], options, machine_class=_Recorder)
+    try:
+        schedule(run)
+        run.close()
+    except BaseException:
+        run.abandon()
+        raise
+    machine = run.machine
+    if not isinstance(machine, _Recorder):
+        raise TypeError(machine)
+    states = [*(before for before, _ in machine.kept), machine.cells]
+    cells = {cell: np.stack([state[cell] for state in states]) for cell in machine.cells}
     contents = 1 + max(int(cells[cell].max()) for cell in ("primary", "guest", "cache"))
-    return Case(name, made[0].spec, {**made[0].sizes, Value: contents}, fired, cells, begins)
+    return Case(name, machine.spec, {**machine.sizes, Value: contents}, [*(step for _, step in machine.kept), None], cells, [0])
 
 
-TOURS: Final = (
-    ("both sides", "whole-both-sides", Sizes(1, 1, 2, 1)),
-    ("both sides, two device states", "both-sides", Sizes(1, 1, 2, 2)),
-    ("the receive path", "whole", Sizes(1, 1, 2)),
-    ("the receive path, two pages", "plain", Sizes(1, 2, 1)),
-)
-"""Slices of which a tour of situations is taken: every rule in every situation."""
-
-
-def tours() -> Iterator[Case]:
-    """Yield the tours."""
-    for name, part, sizes in TOURS:
-        instance = Instance(slice_of(part).spec, slice_of(part), sizes)
-        yield _toured(f"tour of {name} ({sizes})", instance, tour(graph(instance), Cover.SITUATIONS).runs)
+def _tour(name: str, part: str, sizes: Sizes) -> Iterator[Case]:
+    """Yield a tour of situations of a slice: every rule in every situation."""
+    instance = Instance(slice_of(part).spec, slice_of(part), sizes)
+    yield _toured(f"tour of {name} ({sizes})", instance, tour(graph(instance), Cover.SITUATIONS).runs)
 
 
 @dataclass(frozen=True)
@@ -270,3 +251,14 @@ def _cells_of(instance: Instance, states: Array) -> Cells:
 
 def _ordinal(value: bool | int | Enum) -> int:
     return list(type(value)).index(value) if isinstance(value, Enum) else int(value)
+
+
+RUNS: Final[Mapping[str, Callable[[], Iterator[Case]]]] = {
+    "both sides": partial(_tour, "both sides", "whole-both-sides", Sizes(1, 1, 2, 1)),
+    "both sides, two device states": partial(_tour, "both sides, two device states", "both-sides", Sizes(1, 1, 2, 2)),
+    "schedules": recorded_schedules,
+    "the receive path": partial(_tour, "the receive path", "whole", Sizes(1, 1, 2)),
+    "two pages": partial(_tour, "the receive path, two pages", "plain", Sizes(1, 2, 1)),
+    "shortest runs": shortest_runs,
+}
+"""All runs, in groups; what takes longest comes first."""
