@@ -1,5 +1,6 @@
 """A standby: receives checkpoints of a COLO primary into a store, and says how it goes."""
 
+import contextlib
 import json
 import os
 import socket
@@ -148,8 +149,13 @@ def stand_by(
     Raises what `StoreWriter` does, and Rejected before the first checkpoint.
     """
     blocks = tuple(Block(name, length) for name, length in source.blocks)
-    identity = Identity(machine_of(source), TARGET_PAGE_SIZE, blocks)
-    with Log(wanted.log) as log, StoreWriter(claim, identity, keep=wanted.keep) as store:
+    with contextlib.ExitStack() as stack:
+        for each in source.sockets:
+            # Who is refused shall hear it.
+            stack.enter_context(each)
+        identity = Identity(machine_of(source), TARGET_PAGE_SIZE, blocks)
+        log = stack.enter_context(Log(wanted.log))
+        store = stack.enter_context(StoreWriter(claim, identity, keep=wanted.keep))
         watch = _Watch(store, log)
         log.write({"event": "begin", "time": time.time(), **asdict(identity)})
         with Destination(

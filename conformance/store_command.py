@@ -111,7 +111,6 @@ def _export(reader: CheckpointReader, folder: Path) -> list[str]:
         for file in files.values():
             os.close(file)
     device = os.open(folder / "device-state", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    device = os.open(folder / "device-state", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(device, "wb") as written:
         written.write(reader.device_state)
     return [*names.values(), "device-state"]
