@@ -6,6 +6,7 @@ from functools import cache, partial
 from typing import Any
 
 from colofd.conformance.card import Card
+from colofd.conformance.cards_of_faults import fault_card
 from colofd.conformance.cards_of_proof import assumption_card, control_card
 from colofd.conformance.cards_of_spec import (
     chain_card,
@@ -18,6 +19,7 @@ from colofd.conformance.cards_of_spec import (
     wait_card,
 )
 from colofd.conformance.cards_of_wire import check_card, reason_card, table_card
+from colofd.conformance.mutants_known import FAULTS
 from colofd.model.controls import HARMLESS, WRONG
 from colofd.spec.assumptions import ASSUMPTIONS
 from colofd.spec.profiles import DEVIATIONS
@@ -63,6 +65,7 @@ def groups() -> tuple[Group, ...]:
         Group("Reasons", {each.value: partial(reason_card, each) for each in Reason}),
         _group("Deviations", deviation_card, DEVIATIONS),
         Group("Known mistakes", {each.name: partial(control_card, each) for each in (*WRONG, *HARMLESS)}),
+        _group("Faults of receivers", fault_card, FAULTS),
         _group("Assumptions", assumption_card, ASSUMPTIONS),
     )
 

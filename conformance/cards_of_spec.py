@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from colofd.conformance.card import Card, Section, Style, filled, formula, references, words
+from colofd.conformance.cards_of_faults import shown_faults
 from colofd.conformance.cards_of_proof import assumed, mistakes, proved
 from colofd.model.controls import control
 from colofd.model.proof_trees import cells_read
@@ -67,6 +68,7 @@ def _common(identifier: str, source: str, location: str) -> tuple[Section, ...]:
         Section("text", Style.PLACE, (place(location),)),
         *questions_of(identifier),
         *mistakes(identifier),
+        *shown_faults(identifier),
         references("versions that do otherwise", *_deviations_of(identifier)),
         *proved(identifier),
         *assumed(identifier),

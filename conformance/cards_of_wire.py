@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from colofd.conformance.card import Card, filled, formula, references, words
+from colofd.conformance.cards_of_faults import shown_faults
 from colofd.conformance.cards_of_proof import proved
 from colofd.spec import reasons
 from colofd.spec.profiles import DEVIATIONS
@@ -49,6 +50,7 @@ def check_card(check: Check) -> Card:
         words("source", check.source),
         words("QEMU", check.qemu),
         references("versions that do not check it", *(f"{each.id}: {each.instead}" for each in DEVIATIONS if check.id in each.unchecked)),
+        *shown_faults(check.id),
         *proved(check.id),
     )
     return Card(check.id, "check", f"The field {field.name} of {table.name} is held against this.", filled(*sections))
@@ -59,6 +61,7 @@ def reason_card(reason: Reason) -> Card:
     sections = (
         references("given by", *(f"{check.id}: {check.condition}" for check in CHECKS.values() if check.reason is reason)),
         references("given for all of", *(table.name for table in ALL_TABLES if table.refused is reason)),
+        *shown_faults(reason),
     )
     return Card(reason, "reason to refuse an input", meanings()[reason], filled(*sections))
 

@@ -133,7 +133,10 @@ _COLO: Final = (
         ("flush.first-of-run", "flush.run-too-long", "flush.first-bit-cleared", "flush.one-page-missing", "flush.nothing"),
     ),
     Past(
-        "colo-uninvited", "A source could switch the destination to COLO without its capability.", "121ccedc2bf0 (8.1)", ("colo.uninvited",)
+        "colo-uninvited",
+        "A source could switch a destination without the capability to COLO.",
+        "121ccedc2bf0 (8.1)",
+        ("colo.enabled-uninvited",),
     ),
     Past(
         "capability-changed-in-colo",
@@ -153,7 +156,7 @@ _COLO: Final = (
         "failover-hangs",
         "Failover or power-off hung or crashed, for things ended in the wrong order.",
         "684bfd1820d4 (6.2), ac183dac9660",
-        ("failover.waits-for-sync", "failover.in-flush", "failover.guest-stays-stopped", "release.guest-early"),
+        ("failover.not-woken", "failover.in-flush", "failover.guest-stays-stopped", "release.guest-early"),
     ),
     Past(
         "first-error-lost",
@@ -282,7 +285,7 @@ _THREAD_OF_2026: Final = (
         "answered-goes-back",
         "A checkpoint is answered, and then lost by a failover or a device state that does not load.",
         "colo.c:colo_incoming_process_checkpoint",
-        ("failover.drops-answered", "answer.early", "loaded.early", "barrier.flush-missing"),
+        ("failover.goes-back", "answer.early", "loaded.early", "barrier.flush-missing"),
     ),
     Past(
         "own-writes",
@@ -297,7 +300,7 @@ _SEEN: Final = (
         "hang.failover",
         "Failover never answers if a channel's SYNC does not come.",
         "seen of 11.1.3: one SYNC was left out",
-        ("failover.waits-for-sync", "barrier.waits-for-ever"),
+        ("failover.not-woken", "barrier.waits-for-ever"),
     ),
     Past(
         "hang.bad-packet",

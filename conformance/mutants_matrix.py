@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from colofd.conformance import mutants_pages, mutants_threads, mutants_wire
 from colofd.conformance.mutants_faults import Edit, Fault
 from colofd.conformance.mutants_history import past_of
+from colofd.conformance.mutants_known import FAULTS
 from colofd.conformance.mutants_live import live_cases
 from colofd.conformance.mutants_of_spec import kills, spec_mutants
 from colofd.conformance.mutants_runs import RUNS
@@ -21,9 +21,6 @@ from colofd.model.processes import in_processes
 from colofd.model.solver import SolverName, solver
 from colofd.model.spec_mutants_proof import Jury
 from colofd.model.spec_mutants_reachable import Reachable
-
-FAULTS: Final = (*mutants_pages.FAULTS, *mutants_threads.FAULTS, *mutants_wire.FAULTS)
-"""All faults of a receiver."""
 
 CONTROL: Final = Fault("control", "nothing is wrong", (Edit("impl/channel.py", "", ""),))
 """A receiver whose source is written anew with what it held: no case may show it."""

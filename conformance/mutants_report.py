@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from colofd.conformance.mutants_history import PAST, past_of
-from colofd.conformance.mutants_matrix import FAULTS, Matrix, Row, minimal_suite, only_killers
+from colofd.conformance.mutants_history import PAST
+from colofd.conformance.mutants_known import FAULTS
+from colofd.conformance.mutants_matrix import Matrix, Row, minimal_suite, only_killers
 from colofd.spec.protocol import spec_sha256
 
 _KINDS: Final = """\
@@ -177,10 +178,3 @@ def _suite(found: Matrix) -> Iterator[str]:
     for what, suite in suites(found):
         yield from ("", f"For {what}, {len(suite)} of {len(found.cases)} cases:", "")
         yield from (f"- {case}{f' ({len(only[case])})' if case in only else ''}" for case in suite)
-
-
-def faults_killed_for(identifier: str) -> list[str]:
-    """Return the faults whose first violation names this rule or clause, each with the mistakes of the past that it is."""
-    return [
-        f"{fault.id}: {fault.what} ({'; '.join(each.source for each in past_of(fault.id))})" for fault in FAULTS if fault.rule == identifier
-    ]

@@ -112,7 +112,7 @@ _FAILOVER_IN_FLUSH: Final = Fault(
 
 _HISTORY: Final = (
     fault(
-        "failover.waits-for-sync",
+        "failover.not-woken",
         "whoever is parked, or waits for a SYNC, is not woken by a failover",
         "impl/barrier.py",
         "            reception.lock.wait_for(lambda: self._round != current or reception.is_ended)\n",
@@ -153,7 +153,7 @@ _HISTORY: Final = (
         "                failure = self._stop_guest()\n",
     ),
     fault(
-        "failover.drops-answered",
+        "failover.goes-back",
         "a failover between the answer and the flush goes back behind it",
         "impl/colo.py",
         "            failure: BaseException | None = self._answer()\n",

@@ -186,7 +186,7 @@ _CHECKS: Final = (
         "        if False:\n",
     ),
     fault(
-        "colo.uninvited",
+        "colo.enabled-uninvited",
         "ENABLE_COLO is obeyed, whatever the capability says",
         "impl/commands.py",
         "        if command is Command.ENABLE_COLO:\n",

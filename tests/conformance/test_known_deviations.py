@@ -7,6 +7,8 @@ import pytest
 
 from colofd.conformance.check import Campaign, Profile
 from colofd.conformance.known_deviations import Known, deviating
+from colofd.conformance.mutants_known import FAULTS
+from colofd.conformance.mutants_tree import mutated_tree
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import BuiltIn
 from colofd.conformance.violation import Violation
@@ -14,10 +16,9 @@ from colofd.spec.constants import Step
 from colofd.spec.language import Spec
 from colofd.spec.profiles import DEVIATIONS, PROFILES, Evidence
 from colofd.spec.protocol import BOTH_SIDES
-from tests.conformance.mutants import MUTANTS
-from tests.conformance.test_mutants import campaign, mutated_tree
+from tests.conformance.test_mutants import campaign
 
-LATCH: Final = "mirroring is decided again after the payload"
+LATCH: Final = "latch.decided-again"
 Q111: Final = "qemu-11.1"
 
 
@@ -26,13 +27,13 @@ Q111: Final = "qemu-11.1"
     [
         (LATCH, Q111, [], {Step.MIRROR: ["mirror.decided-again"]}),
         (LATCH, "qemu-10.0", [Step.MIRROR], {}),
-        ("a packet is mirrored before its payload is complete", Q111, [Step.MIRROR], {}),
+        ("latch.before-payload", Q111, [Step.MIRROR], {}),
     ],
 )
 def test_a_mutant_with_a_deviation(name: str, against: str, violated: list[str], known: dict[str, list[str]], tmp_path: Path) -> None:
     """Given a receiver with the latch of 11.1, then 11.1's profile knows it; another profile does not, nor 11.1's another mistake there."""
-    (mutant,) = (mutant for mutant in MUTANTS if mutant.name == name)
-    found = campaign(mutated_tree(tmp_path, mutant.edits), mutant.edits, against)
+    (fault,) = (fault for fault in FAULTS if fault.id == name)
+    found = campaign(mutated_tree(tmp_path, fault.edits), fault.edits, against)
     assert list(found["violations"]) == violated, found
     assert found["known"] == known
     assert found["errors"] == []
