@@ -84,7 +84,7 @@ def power_cuts(seed: int, merging: Merging, *, omitted: str = "") -> Cuts:
     Args:
         seed: of the pages, and of the cuts that are drawn.
         merging: when it is done.
-        omitted: a sync that is left out.
+        omitted: a sync that is left out; the first state that shows it is the last one that is looked at.
     """
     draw = random.Random(seed)  # noqa: S311  # not a secret
     folder = RecordingFolder(omitted)
@@ -101,7 +101,10 @@ def power_cuts(seed: int, merging: Merging, *, omitted: str = "") -> Cuts:
             if key not in judged:
                 judged[key] = _judge(state, commits, barrier.commits)
                 if judged[key]:
+                    cuts.different = len(judged)
                     cuts.wrong.append(f"power cut before the end of a sync ({barrier.what}): {judged[key]}")
+                    if omitted:
+                        return cuts
     cuts.different = len(judged)
     return cuts
 

@@ -8,7 +8,7 @@ import click
 from colofd.conformance.findings_commands import finding, latch
 from colofd.conformance.interop_commands import checkpoints, failover, isolation, lost_writes, matrix
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, find, get
-from colofd.conformance.qemu_standby_command import standby_trials
+from colofd.conformance.qemu_standby_command import standby_costs, standby_trials
 
 
 @click.group()
@@ -56,5 +56,5 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-for _command in (matrix, checkpoints, failover, isolation, lost_writes, latch, finding, standby_trials):
+for _command in (matrix, checkpoints, failover, isolation, lost_writes, latch, finding, standby_trials, standby_costs):
     qemu.add_command(_command)
