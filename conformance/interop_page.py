@@ -170,26 +170,29 @@ def isolation_section(cuts: Sequence["Cut"], version: str) -> str:
 
 
 def lost_writes_text(counted: Sequence["LostWrites"]) -> list[str]:
-    """Return one line for each kind of primary."""
+    """Return one line for each kind of source."""
     return [
-        f"  {each.accelerator}, guest {_guest(each)}: {each.lost} of {each.tries} with a wrong checkpoint, up to {each.most_pages} pages; "
-        f"{each.at_the_end_of_precopy} wrong before"
+        f"  {each.accelerator}, {each.guest}: {each.checkpoints} of {each.tries} with a wrong checkpoint, "
+        f"{each.at_the_end_of_precopy} wrong at the end of precopy; up to {each.most_pages} pages"
         for each in counted
     ]
 
 
-def lost_writes_section(counted: Sequence["LostWrites"], version: str) -> str:
+def lost_writes_section(counted: Sequence["LostWrites"]) -> str:
     """Return the counts as a table."""
     rows = [
-        [e.accelerator, _guest(e), f"{e.lost} of {e.tries}", str(e.most_pages), f"{e.at_the_end_of_precopy} of {e.tries}"] for e in counted
+        [
+            each.accelerator,
+            each.guest,
+            f"{each.at_the_end_of_precopy} of {each.tries}",
+            "" if each.guest.startswith("precopy") else f"{each.checkpoints} of {each.tries}",
+            str(each.most_pages),
+        ]
+        for each in counted
     ]
-    head = [f"## Writes that a primary loses, {_today()}", "", f"`colofd qemu lost-writes`, QEMU {version} as primary.", ""]
-    header = ["accelerator", "guest", "a checkpoint is not the primary's RAM", "pages at most", "the end of precopy is not"]
+    head = [f"## Writes that a source loses, {_today()}", "", f"`colofd qemu lost-writes`, QEMU {counted[0].version} as source.", ""]
+    header = ["accelerator", "the guest", "the end of precopy is wrong", "a checkpoint is wrong", "pages at most"]
     return "\n".join([*head, *_table(header, rows), ""])
-
-
-def _guest(counted: "LostWrites") -> str:
-    return "writes in precopy, too" if counted.is_running else "writes in COLO only"
 
 
 def _cell(cell: "Cell") -> str:

@@ -35,8 +35,8 @@ Q111: Final = "qemu-11.1"
 
 PROFILES: Final[Mapping[str, str]] = {
     STRICT: "The specification, without any deviation.",
-    Q72: "QEMU 7.2: COLO by the main channel, multifd without zero pages; 7.2.22 was run, for precopy only.",
-    Q100: "QEMU 10.0: multifd with zero pages, COLO by the main channel; 10.0.13 was run, for precopy only.",
+    Q72: "QEMU 7.2: COLO by the main channel, multifd without zero pages; 7.2.22 was run.",
+    Q100: "QEMU 10.0: multifd with zero pages, COLO by the main channel; 10.0.13 was run.",
     Q111: "QEMU 11.1: multifd with COLO; 11.1.3 was run. Source: the public tree around the merge, as 11.1.3's own was not at hand.",
 }
 """The profiles by name, with what each stands for."""
@@ -75,7 +75,6 @@ _COLO_SINCE_2025: Final = {Q111: Evidence.READ, Q100: Evidence.READ, Q72: Eviden
 """Read in colo.c as of the middle of 2025, between 10.0 and 11.0."""
 
 _OBSERVED: Final = {Q111: Evidence.OBSERVED, Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED}
-_WIRE_READ: Final = {Q111: Evidence.READ, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED}
 
 _RECEIVING: Final = (
     Deviation(
@@ -91,10 +90,18 @@ _RECEIVING: Final = (
         "failover.waits-for-sync",
         "A SYNC that never comes is waited for: x-colo-lost-heartbeat does not answer, not even after yank.",
         "migration/multifd.c:multifd_recv_sync_main, which counts posts and is not woken by a thread that ends",
-        {Q111: Evidence.OBSERVED, Q100: Evidence.NOT_CHECKED, Q72: Evidence.NOT_CHECKED},
+        _OBSERVED,
         "failover waits for the barrier",
         loses=("progress",),
         seen_in=("failover_with_one_sync_missing",),
+    ),
+    Deviation(
+        "failover.waits-for-main-channel",
+        "In a checkpoint whose primary is silent and still connected, x-colo-lost-heartbeat does not answer; after yank it does.",
+        "migration/colo.c:colo_incoming_process_checkpoint, which reads with the big lock held before 11.0",
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
+        loses=("progress",),
+        seen_in=("failover_after_pages", "failover_before_device_state", "drawn"),
     ),
     Deviation(
         "precopy.hangs-on-bad-packet",
@@ -116,7 +123,7 @@ _RECEIVING: Final = (
         "packet.before-first-sync",
         "A packet that comes before the block list finds no receivedmap.",
         "migration/ram.c:ram_load_setup, migration/multifd.c:multifd_recv_new_channel",
-        _WIRE_READ,
+        {Q111: Evidence.READ, Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
         "receivedmap allocated late",
         loses=("own.receivedmap-lifetime",),
         unchecked=("wire.packet.before-first-sync",),
@@ -168,7 +175,7 @@ _CHECKPOINTS: Final = (
         "commit.no-way-back",
         "A device state that fails to load after the flush leaves RAM of the new checkpoint with old devices, and a stopped guest.",
         "migration/colo.c:colo_incoming_process_checkpoint",
-        _COLO_SINCE_2025 | {Q111: Evidence.OBSERVED},
+        _OBSERVED,
         "commit without device state",
         unchecked=("wire.colo.size-zero", "wire.colo.state-end"),
         loses=("isolation.device",),
@@ -304,7 +311,7 @@ _UNCHECKED: Final = (
         "unchecked.device-state-size",
         "VMSTATE_SIZE may announce anything: a buffer of that size is allocated, and waited for.",
         "migration/colo.c:colo_incoming_process_checkpoint",
-        _COLO_SINCE_2025 | {Q111: Evidence.OBSERVED},
+        _OBSERVED,
         unchecked=("wire.colo.size-limit",),
     ),
     Deviation(
@@ -319,15 +326,30 @@ _UNCHECKED: Final = (
 _FEATURES: Final = (
     Deviation(
         "lacks.multifd-with-colo",
-        "Multifd and COLO do not go together. 10.0.13 accepts both and enters COLO all the same: do not use it.",
+        "Multifd and COLO are accepted together, and pages of a checkpoint are in the guest before it is whole: do not use both.",
         '"multifd: Add COLO support" (dd67c149e2b1, 11.0)',
-        {Q100: Evidence.OBSERVED, Q72: Evidence.TOLD},
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
+        loses=("isolation.guest",),
     ),
     Deviation(
-        "lacks.working-colo",
-        "COLO expects the state ACTIVE where it is DEVICE, and cannot begin as documented.",
-        "migration/colo.c, fixes 48814111366b (broken in 10.0 and 10.1)",
-        {Q100: Evidence.TOLD},
+        "sends.switchover-in-checkpoint",
+        "In each checkpoint the command SWITCHOVER_START comes before the section of RAM, which 11.1 does not send and we refuse.",
+        "migration/savevm.c:qemu_savevm_state_complete_precopy, migration/colo.c:colo_do_checkpoint_transaction",
+        {Q100: Evidence.OBSERVED},
+    ),
+    Deviation(
+        "primary.hangs-under-tcg",
+        "A COLO primary under TCG does not answer any more after its first checkpoint; under KVM it goes on.",
+        "migration/colo.c:colo_do_checkpoint_transaction, between VMSTATE_LOADED and the start of the guest",
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
+        loses=("progress",),
+    ),
+    Deviation(
+        "primary.loses-writes",
+        "Under TCG, what a guest writes to a page whose dirty bit was looked up twice in a row may never be sent.",
+        "system/physmem.c:physical_memory_sync_dirty_bitmap, migration/ram.c:ramblock_sync_dirty_bitmap",
+        _OBSERVED,
+        loses=("receive.clean-page-arrived",),
     ),
     Deviation(
         "lacks.zero-pages-in-packets",
@@ -353,19 +375,21 @@ _FEATURES: Final = (
         "lacks.channels-in-any-order",
         "The connection that is made first is taken for the main channel.",
         '"migration: check magic value for deciding the mapping of channels" (6720c2b32725, 8.0)',
-        {Q72: Evidence.TOLD},
+        {Q72: Evidence.OBSERVED},
+        loses=("progress",),
+        seen_in=("plain",),
     ),
     Deviation(
         "needs.enable-colo",
         "COLO is announced by the command ENABLE_COLO, which 11.0 refuses as deprecated.",
         "migration/savevm.c:loadvm_process_enable_colo",
-        {Q100: Evidence.READ, Q72: Evidence.READ},
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
     ),
     Deviation(
         "needs.no-return-path",
         "COLO with the capability return-path fails: the return path's thread reads CHECKPOINT_READY. 11.0 demands the capability.",
         "migration/migration.c:source_return_path_thread",
-        {Q100: Evidence.OBSERVED, Q72: Evidence.NOT_CHECKED},
+        {Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
     ),
 )
 

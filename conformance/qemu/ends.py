@@ -74,21 +74,24 @@ def sending(
     zero_pages: ZeroPages | None = None,
     delay: int = 1,
     is_running: bool = False,
+    is_busy: bool | None = None,
     accelerator: str = "tcg",
 ) -> Machine:
     """Start a QEMU that is to send: with COLO one whose guest writes, and which makes a checkpoint each `delay` milliseconds.
 
+    `is_busy`: it has a guest that writes; by default with COLO.
     The guest stands still in precopy unless it `is_running` from the beginning: see `lost_writes` for why. COLO starts it in any case.
     """
+    is_busy = setting.colo if is_busy is None else is_busy
     machine = Machine(
         qemu,
         folder,
         "source",
         memory=PAGES * TARGET_PAGE_SIZE,
         block=BLOCK,
-        kind="pc" if setting.colo else "none",
+        kind="pc" if is_busy else "none",
         accelerator=accelerator,
-        rom=_BUSY if setting.colo else None,
+        rom=_BUSY if is_busy else None,
         is_stopped=not is_running,
         fill=_fill,
         patience=SECONDS,

@@ -10,7 +10,7 @@ from colofd.conformance.qemu.cells import NEW, Cell, Role, all_cells, pairwise
 from colofd.conformance.qemu.failovers import Moment, Outcome, Scenario, Side, run_scenario, scenarios
 from colofd.conformance.qemu.isolation import WHOLE, cut_everywhere
 from colofd.conformance.qemu.kills import kill_primaries
-from colofd.conformance.qemu.lost_writes import count_lost_writes
+from colofd.conformance.qemu.lost_writes import Guest, count_lost_writes
 from colofd.conformance.qemu.matrix import Evidence, run_matrix
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, get
 from colofd.spec.constants import Compression
@@ -105,5 +105,5 @@ def test_nothing_shows_before_a_checkpoint_is_whole(qemu: Qemu, channels: int) -
 
 def test_a_real_primary_loses_writes_only_if_its_guest_wrote_in_precopy(qemu: Qemu) -> None:
     """Given a real primary under TCG, then its checkpoints lack writes in one of at most 30 tries; with a still guest, they never do."""
-    assert count_lost_writes(qemu, "tcg", 5, is_running=False).lost == 0
-    assert any(count_lost_writes(qemu, "tcg", 1, is_running=True).lost for _ in range(30))
+    assert count_lost_writes(qemu, "tcg", Guest.IN_COLO, 5).is_lossless
+    assert any(count_lost_writes(qemu, "tcg", Guest.ALWAYS, 1).checkpoints for _ in range(30))
