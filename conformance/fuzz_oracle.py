@@ -27,6 +27,7 @@ Refusal = tuple[Reason, str, int]
 _MAGIC_SIZE: Final = 4
 _MACHINE_AT: Final = 9
 """Where the length of the machine's name stands."""
+_PAYLOAD: Final = frozenset({Reason.PAYLOAD_CORRUPT, Reason.PAYLOAD_LENGTH})
 _CUT: Final = frozenset({Reason.TRUNCATED, Reason.PAYLOAD_CORRUPT, Reason.PAYLOAD_LENGTH})
 """With these, the pages that were announced may have arrived in part."""
 
@@ -177,7 +178,11 @@ class _Reading:
                     return True
         except Rejected as rejected:
             # The receiver reads a header as a whole; the decoder field by field.
-            raise _Refused((rejected.reason, name, rejected.offset), (Reason.TRUNCATED, name, len(self._streams[name]))) from None
+            refusals = [(rejected.reason, name, rejected.offset), (Reason.TRUNCATED, name, len(self._streams[name]))]
+            if rejected.reason in _PAYLOAD:
+                # Of nothing that can be inflated, one may say that it is too little, or that it is wrong.
+                refusals += [(reason, name, rejected.offset) for reason in _PAYLOAD]
+            raise _Refused(*refusals) from None
         if self._context.colo:
             raise _Refused((Reason.CHANNEL_LOST, name, len(self._streams[name])))
         return False

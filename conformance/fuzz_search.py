@@ -3,32 +3,41 @@
 A state is the phase, the last micro-step of the channel, and the reason. Damage that leads to a new one is kept, and damaged further.
 """
 
+import gc
+import mmap
 import random
+import re
 import resource
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import zstandard
 
-from colofd.conformance.fuzz import Edit, other_value, size_of
+from colofd.conformance.fuzz import NUMBERS, Edit, other_value, size_of
 from colofd.conformance.fuzz_in_process import InProcess, Seen
 from colofd.conformance.fuzz_oracle import expected, wrong
 from colofd.conformance.fuzz_targets import Place, Target, targets
 from colofd.model.decode import Item
-from colofd.spec.wire import multifd
+from colofd.spec.wire import main_channel, multifd
 
-KINDS: Final = 10
-"""Kinds of edits: those of `fuzz`, and four of whole items."""
+KINDS: Final = 11
+"""Kinds of edits: those of `fuzz`, three of whole items, one of payloads, and one of the vmdescription."""
 
+_JSON_VALUE: Final = re.compile(rb': *("[^"]*"|[0-9]+)')
+_JSON_VALUES: Final = (b"-1", b"1.0", b"true", b"null", b'"device"', b'"1"', b"[]", b"{}", b"1e3", b'"' + b"n" * 300 + b'"', b'"\\u1234"')
+_LENGTH_SIZE: Final = 4
 _PAYLOAD_SIZE_AT: Final = 20
 """Where a header says how many bytes follow."""
 FURTHER: Final = 0.4
 """How often damage that was kept is damaged further."""
 MOST_EDITS: Final = 6
+REST: Final = 2000
+"""After so many inputs it is looked at how much memory is held."""
 
 
 class State(NamedTuple):
@@ -41,11 +50,24 @@ class State(NamedTuple):
 
 @dataclass
 class Reached:
-    """What a search has come to: how often each state, how many inputs, and how much memory was taken beside that of the first inputs."""
+    """What a search has come to.
+
+    Attributes:
+        states: how often each.
+        inputs: how many were tried.
+        grown: bytes of memory that are held beside what was held after the first `REST` inputs, at most.
+        peak: the most bytes that were ever held.
+    """
 
     states: Counter[State] = field(default_factory=Counter)
     inputs: int = 0
-    grown_kib: int = 0
+    grown: int = 0
+    peak: int = 0
+
+    @property
+    def reasons(self) -> int:
+        """How many reasons to refuse were reached."""
+        return len({state.reason for state in self.states} - {""})
 
 
 @cache
@@ -64,9 +86,8 @@ def damaged(target: Target, edits: list[Edit]) -> dict[str, bytes]:
 
 
 def _edited(data: bytes, place: Place, edit: Edit, target: Target) -> bytes:
-    visit, item = place.visit, place.item
+    visit = place.visit
     start, size = visit.offsets[visit.field.name], size_of(visit)
-    end_of_item = item.offset + item.size
     match edit.kind:
         case 0:
             return data[:start] + other_value(visit, edit.number) + data[start + size :]
@@ -81,16 +102,40 @@ def _edited(data: bytes, place: Place, edit: Edit, target: Target) -> bytes:
             return data[: start + edit.number % (size + 1)]
         case 5:
             return data[: start + size] + data[start : start + size] + data[start + size :]
+        case _:
+            return _with_item(data, place.item, edit, target)
+
+
+def _with_item(data: bytes, item: Item, edit: Edit, target: Target) -> bytes:
+    """Return a channel with an item that comes again, does not come, comes from elsewhere, or says something else."""
+    end = item.offset + item.size
+    match edit.kind:
         case 6:
-            return data[:end_of_item] + data[item.offset : end_of_item] + data[end_of_item:]
+            return data[:end] + data[item.offset : end] + data[end:]
         case 7:
-            return data[: item.offset] + data[end_of_item:]
+            return data[: item.offset] + data[end:]
         case 8:
             other = target.places[edit.number % len(target.places)]
             copied = target.streams[other.channel][other.item.offset : other.item.offset + other.item.size]
             return data[: item.offset] + copied + data[item.offset :]
-        case _:
+        case 9:
             return _with_payload(data, item, edit.number, target)
+        case _:
+            return _with_description(data, item, edit)
+
+
+def _with_description(data: bytes, item: Item, edit: Edit) -> bytes:
+    """Return a main channel with another value in its vmdescription."""
+    if item.name != main_channel.DESCRIPTION.name:
+        return data
+    start, size = int(str(item.fields["payload_offset"])), int(str(item.fields["payload_size"]))
+    values = list(_JSON_VALUE.finditer(data, start, start + size))
+    if not values:
+        return data
+    value = values[edit.at % len(values)]
+    others = [*(str(number).encode() for number in NUMBERS), *_JSON_VALUES]
+    text = data[start : value.start(1)] + others[edit.number % len(others)] + data[value.end(1) : start + size]
+    return data[: start - _LENGTH_SIZE] + len(text).to_bytes(_LENGTH_SIZE) + text + data[start + size :]
 
 
 def _with_payload(data: bytes, item: Item, number: int, target: Target) -> bytes:
@@ -117,7 +162,9 @@ def _payloads(content: bytes) -> tuple[bytes, ...]:
     wide = zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True)
     writer = zstandard.ZstdCompressor(compression_params=wide).compressobj()
     asking = writer.compress(content) + writer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-    return ended, ended + ended, flushed, flushed + flushed[:-4], b"\x78\x9c", frame, frame + frame, twice, asking, frame[:-3]
+    skipped = b"\x50\x2a\x4d\x18\1\0\0\0x"
+    of_zlib = (ended, ended + ended, flushed, flushed + flushed[:-4], b"\x78\x9c")
+    return *of_zlib, frame, frame + frame, twice, asking, frame[:-3], skipped, skipped + frame
 
 
 def try_one(number: int, edits: list[Edit], *, is_watched: bool) -> tuple[State, str]:
@@ -172,21 +219,12 @@ class Search:
         reached.states[state] += 1
         if why:
             self._found(f"{why}, after {edits} of {targets()[number].id}, {'watched' if is_watched else 'not watched'}")
-        self._note_memory()
+        if reached.inputs % REST == 0:
+            self._note_memory()
 
     def _note_memory(self) -> None:
-        if self.reached.inputs % 1000 == 0:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            self._memory = self._memory or peak
-            self.reached.grown_kib = peak - self._memory
-
-
-def summary(reached: Reached) -> Mapping[str, int]:
-    """Return the numbers of a search by their names."""
-    reasons = {state.reason for state in reached.states}
-    return {
-        "inputs": reached.inputs,
-        "states": len(reached.states),
-        "reasons": len(reasons - {""}),
-        "KiB of memory more at the end than after 1000": reached.grown_kib,
-    }
+        gc.collect()
+        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+        self._memory = self._memory or held
+        self.reached.grown = max(self.reached.grown, held - self._memory)
+        self.reached.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

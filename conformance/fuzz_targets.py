@@ -192,13 +192,15 @@ def _beside(method: Compression, *, checkpoints: int) -> dict[str, bytes]:
         writer = stream.PacketWriter(method, LARGE)
         said[name] = stream.hello(number) + writer.sync()
         for each in range(ROUNDS - 1 + checkpoints):
-            said[name] += _packet(writer, number, each) + writer.sync()
+            said[name] += _packets(writer, number, each) + writer.sync()
     return said
 
 
-def _packet(writer: stream.PacketWriter, number: int, each: int) -> bytes:
-    """Return a packet of one channel in one round: pages that follow one another, or do not, or zero pages, too."""
+def _packets(writer: stream.PacketWriter, number: int, each: int) -> bytes:
+    """Return the packets of one channel in one round: pages that follow one another, or do not, or zero pages, too."""
     content = bytes([number + 1, each + 1]) * (LARGE // 2)
     if number:
-        return writer.pages("ram1", [], [0, LARGE]) if each else writer.pages("ram1", [(LARGE, content), (0, content)], [])
+        if each:
+            return writer.pages("ram1", [], [0, LARGE])
+        return writer.pages("ram1", [(LARGE, content), (0, content)], []) + writer.pages("ram0", [(2 * LARGE, content)], [])
     return writer.pages("ram0", [(0, content), (LARGE, content)], [2 * LARGE] if each else [])

@@ -10,6 +10,7 @@ import msgspec
 
 from colofd.conformance.faults import Reached, run_fault
 from colofd.conformance.fuzz import Tally, run_damaged
+from colofd.conformance.fuzz_search import Search
 from colofd.conformance.guarded import check_guarded
 from colofd.conformance.preemptions import run_all
 from colofd.conformance.rulings import Outcome, Ruling
@@ -19,6 +20,8 @@ from colofd.conformance.violation import Violation
 
 SHOWN: Final = 20
 """How many findings of one kind are kept."""
+MEMORY: Final = 64 << 20
+"""Bytes that may be held more after many inputs than after the first ones."""
 
 
 class StressReport(msgspec.Struct, frozen=True):
@@ -80,7 +83,32 @@ def stress_inputs(count: int, seed: int) -> Ruling:
     return Ruling(Outcome.HOLDS, text, evidence)
 
 
-KINDS: Final = ("preemptions", "guard", "faults", "inputs")
+def stress_parsers(count: int, seed: int) -> Ruling:
+    """Search for damage that leads to new states, in one thread."""
+    wrong: list[str] = []
+    search = Search(seed, wrong.append)
+    search.run(count)
+    reached = search.reached
+    evidence: dict[str, int | list[str]] = {
+        "inputs": reached.inputs,
+        "states": len(reached.states),
+        "reasons": reached.reasons,
+        "bytes held more": reached.grown,
+        "bytes held at most": reached.peak,
+        "reached": [
+            f"{state.phase} / {state.step or '-'} / {state.reason or 'accepted'}: {number}"
+            for state, number in sorted(reached.states.items())
+        ],
+    }
+    if wrong:
+        return Ruling(Outcome.VIOLATED, wrong[0], {**evidence, "found": wrong[:SHOWN]})
+    if reached.grown > MEMORY:
+        return Ruling(Outcome.VIOLATED, f"{reached.grown >> 20} MiB of memory are held more than after the first inputs", evidence)
+    text = f"{count} inputs, {len(reached.states)} states with {reached.reasons} reasons, {reached.grown >> 20} MiB more held than at first"
+    return Ruling(Outcome.HOLDS, text, evidence)
+
+
+KINDS: Final = ("preemptions", "guard", "faults", "inputs", "parsers")
 
 
 @click.command()
@@ -95,15 +123,17 @@ KINDS: Final = ("preemptions", "guard", "faults", "inputs")
 )
 @click.option("--faults", type=click.IntRange(1), default=1000, show_default=True, help="How many schedules with a fault.")
 @click.option("--inputs", type=click.IntRange(1), default=20_000, show_default=True, help="How many damaged streams.")
+@click.option("--parsers", type=click.IntRange(1), default=100_000, show_default=True, help="How many damaged migrations in one thread.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Where faults and damages begin.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def stress(only: Sequence[str], bound: int, faults: int, inputs: int, seed: int, as_json: bool) -> None:
+def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: int, seed: int, as_json: bool) -> None:
     """Put the built-in receiver under stress, which takes minutes.
 
     preemptions: stated packet sequences in every interleaving with few preemptions, side by side with the model.
     guard: schedules on guest RAM that the receive threads cannot write in COLO.
     faults: connections, threads, memory or the caller fail at drawn moments.
     inputs: streams with drawn damage, which the slow decoder and the receiver must refuse alike.
+    parsers: the same for all channels together, a thousand in a second, without sockets and threads.
 
     Exit codes: 0 nothing was found, 1 something was, 2 it could not be told.
 
@@ -114,6 +144,7 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, seed: int,
         "guard": check_guarded,
         "faults": partial(stress_faults, faults, seed),
         "inputs": partial(stress_inputs, inputs, seed),
+        "parsers": partial(stress_parsers, parsers, seed),
     }
     rulings = {}
     for kind in only or KINDS:
@@ -127,5 +158,6 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, seed: int,
 
 
 def _text(kind: str, ruling: Ruling) -> list[str]:
-    found = [line for lines in ruling.evidence.values() if isinstance(lines, list) for line in lines]
+    # What was reached is long, and in the JSON only.
+    found = [line for name, lines in ruling.evidence.items() if isinstance(lines, list) and name != "reached" for line in lines]
     return [f"{kind:12} {ruling.outcome:9} {ruling.why}", *(f"    {line}" for line in found)]

@@ -200,7 +200,7 @@ class _Section:
 
     def __init__(self, device: dict[str, Any]) -> None:
         self.name: str = device["name"]
-        self.head = _counted(self.name) + struct.pack(">II", device["instance_id"], device["version"])
+        self.head = _counted(self.name) + struct.pack(">II", _count(device["instance_id"]), _count(device["version"]))
         self.subsections: list[tuple[int, bytes]] = []
         self.rest = 0
         self._add(device)
@@ -210,7 +210,7 @@ class _Section:
     def _add(self, parent: dict[str, Any]) -> None:
         self.rest += sum(_count(field["size"]) * _count(field.get("array_len", 1)) for field in parent.get("fields", []))
         for subsection in parent.get("subsections", []):
-            head = bytes([SectionType.SUBSECTION]) + _counted(subsection["vmsd_name"]) + struct.pack(">I", subsection["version"])
+            head = bytes([SectionType.SUBSECTION]) + _counted(subsection["vmsd_name"]) + struct.pack(">I", _count(subsection["version"]))
             self.subsections.append((self.rest, head))
             self.rest = 0
             self._add(subsection)
@@ -218,7 +218,7 @@ class _Section:
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < COUNT_LIMIT:
-        raise ValueError(f"a size or count that is not 0 to {COUNT_LIMIT - 1}")
+        raise ValueError(f"a number that is not 0 to {COUNT_LIMIT - 1}")
     return value
 
 

@@ -75,9 +75,12 @@ class ZstdFrame:
         self._head = b""
 
     def ends_in(self, payload: memoryview) -> bool:
-        """Return whether the frame ends in the next bytes of it. Raises Rejected (PAYLOAD_CORRUPT) if it does not begin with them."""
+        """Return whether the frame ends in the next bytes of it, of which at least one page was made.
+
+        Raises Rejected (PAYLOAD_CORRUPT) if it does not begin with them.
+        """
         at = 0
-        if not self._has_begun and payload:
+        if not self._has_begun:
             at = self._begin(payload)
         while True:
             taken = min(self._left, len(payload) - at)
@@ -127,7 +130,7 @@ class ZstdInflater:
             read = 0
         except zstandard.ZstdError as error:
             raise Rejected(Reason.PAYLOAD_CORRUPT, read=error, expected="a zstd frame") from error
-        if read <= size and self._frame.ends_in(payload):
+        if 0 < read <= size and self._frame.ends_in(payload):
             raise Rejected(Reason.PAYLOAD_CORRUPT, read="the end of the zstd frame", expected="a frame that goes on")
         _require_size(read, size)
         return pages[:size]

@@ -20,6 +20,8 @@ _HEAD_SIZE: Final = 5
 
 _INSTANCE_AND_VERSION: Final = 8
 _FOOTER_SIZE: Final = 5
+_NAME_LIMIT: Final = 255
+_COUNT_LIMIT: Final = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def section_at(data: bytes, position: int, end: int, device: Device, taken: Coll
 
     Raises MismatchError if there is another thing before `end`.
     """
-    name = device.name.encode("latin-1", "replace")
+    name = device.name.encode("latin-1")
     head = position + _HEAD_SIZE
     state = head + 1 + len(name) + _INSTANCE_AND_VERSION
     footer = state + device.size
@@ -164,12 +166,10 @@ def _devices(text: bytes, offset: int, page_size: int) -> list[Device]:
 
 
 def _device(entry: dict[str, object]) -> Device:
-    name, instance, version = entry["name"], entry["instance_id"], entry["version"]
-    if not isinstance(name, str) or not isinstance(instance, int) or not isinstance(version, int):
-        raise TypeError(f"device {name!r}")
     heads: list[tuple[int, bytes]] = []
-    size = _state_end(entry, 0, heads)
-    return Device(name, instance, version, size, tuple(heads))
+    name = _name(entry["name"]).decode("latin-1")
+    instance, version = _number(entry["instance_id"]), _number(entry["version"])
+    return Device(name, instance, version, _state_end(entry, 0, heads), tuple(heads))
 
 
 def _state_end(entry: dict[str, object], start: int, heads: list[tuple[int, bytes]]) -> int:
@@ -181,8 +181,8 @@ def _state_end(entry: dict[str, object], start: int, heads: list[tuple[int, byte
     for field in _objects(entry.get("fields", [])):
         end += _count(field["size"]) * _count(field.get("array_len", 1))
     for subsection in _objects(entry.get("subsections", [])):
-        name = str(subsection["vmsd_name"]).encode("latin-1", "replace")
-        head = bytes([SectionType.SUBSECTION, len(name)]) + name + _count(subsection["version"]).to_bytes(4, "big")
+        name = _name(subsection["vmsd_name"])
+        head = bytes([SectionType.SUBSECTION, len(name)]) + name + _number(subsection["version"]).to_bytes(4, "big")
         heads.append((end, head))
         end = _state_end(subsection, end + len(head), heads)
     return end
@@ -195,6 +195,24 @@ def _objects(entries: object) -> list[dict[str, object]]:
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
+    """Return a size or a count: so large at most that the product of two is no burden."""
+    if type(value) is not int or not 0 <= value < _COUNT_LIMIT:
         raise TypeError(f"{value!r} is not a count")
     return value
+
+
+def _number(value: object) -> int:
+    """Return a number of 4 bytes."""
+    if type(value) is not int or not 0 <= value < 1 << 32:
+        raise TypeError(f"{value!r} does not fit into 4 bytes")
+    return value
+
+
+def _name(value: object) -> bytes:
+    """Return a text with so many characters of one byte each as one byte counts."""
+    if not isinstance(value, str) or len(value) > _NAME_LIMIT:
+        raise TypeError(f"{value!r} is no name")
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise TypeError(f"{value!r} is no name") from error
