@@ -154,10 +154,12 @@ class Plan:
     def _begin(self) -> None:
         main = self._main
         main.send(stream.stream_header("none") + stream.command(Command.OPEN_RETURN_PATH))
-        main.send(stream.ram_start([(BLOCK, self._load.pages * PAGE)]) + stream.ram_close())
+        # Pages come after a first SYNC, as a source has it (migration/ram.c:ram_save_setup).
+        first = stream.flush() if self._channels else b""
+        main.send(stream.ram_start([(BLOCK, self._load.pages * PAGE)]) + first + stream.ram_close())
+        for number, (channel, writer) in enumerate(zip(self._channels, self._writers, strict=True)):
+            channel.send(stream.hello(number) + writer.sync())
         self._ping(1)
-        for number, channel in enumerate(self._channels):
-            channel.send(stream.hello(number))
         self._meet()
         main.clock(Clock.BEGIN)
 

@@ -5,11 +5,11 @@ from typing import Final
 from colofd.conformance.mutants_faults import Edit, fault
 
 _PREPARE_OLD: Final = """\
-            self.require_running()
-            maps = self.require_maps()
+                self.require_running()
+                ruling = self._ruling = self._rule()
 """
 _PREPARE_NEW: Final = """\
-            maps = self.require_maps()
+                ruling = self._ruling = self._rule()
 """
 _RULE_OLD: Final = "        precopy, receiving = np.bool_(self.phase is Phase.PRECOPY), np.bool_(self.phase is Phase.RECEIVING)\n"
 _RULE_NEW: Final = """\
@@ -44,7 +44,7 @@ _ZERO_PAGES: Final = (
         "zero.not-recorded",
         "zero pages are not recorded dirty",
         "impl/reception.py",
-        "                maps.dirty[zero] = True\n",
+        "                if zero.size:\n                    dirty[zero] = True\n",
         "",
         rule="mirror.dirty-covers",
     ),
@@ -52,7 +52,7 @@ _ZERO_PAGES: Final = (
         "zero.not-mirrored",
         "a zero page of precopy is not cleared in the guest",
         "impl/channel.py",
-        "            self._guest.rows[packet.zero] = ZERO_BYTE\n",
+        "            if packet.zero.size:\n                self._guest.rows[packet.zero] = ZERO_BYTE\n",
         "",
         rule="receive.mirror",
     ),
@@ -84,8 +84,8 @@ _ZERO_PAGES: Final = (
         "zero.wrong-half",
         "zero pages are looked for among the normal ones",
         "impl/packet.py",
-        "return Packet(pages[:normal], pages[normal:], pages[:normal]",
-        "return Packet(pages[:normal], pages[:zero], pages[:normal]",
+        "return Packet(room.pages[:normal], room.pages[normal:],",
+        "return Packet(room.pages[:normal], room.pages[:zero],",
         rule="receive.prepare",
     ),
     fault(
@@ -251,10 +251,10 @@ _HISTORY: Final = (
         "dirty.of-packet-before",
         "the pages of the packet before are recorded dirty",
         "impl/reception.py",
-        "                maps.dirty[normal if where is None else where] = True\n                maps.dirty[zero] = True\n",
-        "                before = vars(self).setdefault(channel, (normal[:0], zero[:0]))\n"
-        "                vars(self)[channel] = (normal.copy(), zero.copy())\n"
-        "                maps.dirty[before[0]] = True\n                maps.dirty[before[1]] = True\n",
+        "                dirty[where] = True\n                if zero.size:\n                    dirty[zero] = True\n",
+        "                before = vars(self).setdefault(channel, (zero[:0], zero[:0]))\n"
+        "                vars(self)[channel] = (numbers_of(where).copy(), zero.copy())\n"
+        "                dirty[before[0]] = True\n                dirty[before[1]] = True\n",
     ),
     fault(
         "cache.made-anew",

@@ -13,6 +13,8 @@ from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Co
 from colofd.spec.reasons import Reason, Rejected
 
 ZERO_BYTE = np.uint8(0)
+# A member of an enum is not found as quickly as a global.
+PREPARE = Step.PREPARE
 
 
 class MultifdChannel:
@@ -36,6 +38,7 @@ class MultifdChannel:
         self._page_size = reception.layout.page_size
         self._packets = PacketReader(name, reception.layout, reception.options.compression)
         self._header = self._packets.header
+        self._header_size = len(self._header)
         self._places = Places(pages_per_packet(self._page_size), self._buffer.address, self._page_size)
         self._inflater = inflater(reception.options.compression)
         is_compressed = reception.options.compression is not Compression.NONE
@@ -60,24 +63,24 @@ class MultifdChannel:
         at = sock.boundary = sock.offset
         # Mostly the whole header is there at once; it is looked at as soon as it can be told what it is.
         read = sock.read_into(header, PACKET_HEAD_SIZE)
-        if not read:
-            return None
-        if read < PACKET_HEAD_SIZE:
-            raise self._truncated(at, read, PACKET_HEAD_SIZE)
-        self._packets.check_head(header, at)
-        if read < len(header):
+        if read < self._header_size:
+            if not read:
+                return None
+            if read < PACKET_HEAD_SIZE:
+                raise self._truncated(at, read, PACKET_HEAD_SIZE)
+            self._packets.check_head(header, at)
             read += sock.read_into(header[read:])
-            if read < len(header):
-                raise self._truncated(at, read, len(header))
+            if read < self._header_size:
+                raise self._truncated(at, read, self._header_size)
         return self._packets.parse(at)
 
     def _receive_pages(self, packet: Packet) -> None:
         if self._is_watched:
             self._tracer.gate(Step.PREPARE, self._name)
-        mirrored = self._reception.prepare(Step.PREPARE, self._name, packet.normal, packet.zero, packet.offset, packet.where)
+        mirrored = self._reception.prepare(PREPARE, self._name, packet.where, packet.zero, packet.offset)
         if packet.zero.size:
             self._clear(packet)
-        if packet.normal.size:
+        if packet.payload_size:
             self._read(packet)
         if self._is_watched:
             self._tracer.gate(Step.PAYLOAD_COMPLETE, self._name)
@@ -85,7 +88,8 @@ class MultifdChannel:
             self._tracer.gate(Step.MIRROR, self._name)
         if mirrored:
             self._guest.pages[packet.where] = self._buffer.pages[packet.where]
-            self._guest.rows[packet.zero] = ZERO_BYTE
+            if packet.zero.size:
+                self._guest.rows[packet.zero] = ZERO_BYTE
         if self._is_watched:
             self._tracer.emit(Step.MIRROR, self._name, packet.normal, packet.zero, self._guest)
             self._tracer.gate(Step.PACKET_DONE, self._name)
@@ -112,7 +116,8 @@ class MultifdChannel:
         # Before the first byte: a page that arrives in part is not fresh any more.
         self._maps.received[packet.where] = True
         if isinstance(packet.where, slice):
-            read = self._socket.read_into(self._buffer.rows[packet.where].reshape(-1).data)
+            size = self._page_size
+            read = self._socket.read_into(self._buffer.flat[packet.where.start * size : packet.where.stop * size])
         else:
             read = self._socket.read_pages(packet.starts, self._places)
         if read < packet.payload_size:
@@ -125,7 +130,7 @@ class MultifdChannel:
         if read < packet.payload_size:
             raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
         try:
-            content = stream.inflate(self._compressed[: packet.payload_size], packet.normal.size * self._page_size)
+            content = stream.inflate(self._compressed[: packet.payload_size], len(packet.normal) * self._page_size)
         except Rejected as error:
             at = self._payload_offset(packet)
             raise Rejected(error.reason, channel=self._name, offset=at, read=error.read, expected=error.expected) from error
@@ -133,7 +138,7 @@ class MultifdChannel:
         self._buffer.pages[packet.where] = np.frombuffer(content, self._buffer.pages.dtype)
 
     def _payload_offset(self, packet: Packet) -> int:
-        return packet.offset + len(self._header)
+        return packet.offset + self._header_size
 
     def _truncated(self, at: int, read: int, expected: int) -> Rejected:
         return Rejected(

@@ -24,6 +24,7 @@ class Region:
     Attributes:
         rows: uint8, shape (pages, page size).
         pages: the same memory as one item per page, shape (pages,): whole pages are assigned at the speed of memcpy.
+        flat: all bytes, one after the other.
         address: of the first byte.
     """
 
@@ -35,13 +36,14 @@ class Region:
                 self._map.madvise(mmap.MADV_HUGEPAGE)
         self.rows: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(pages, page_size)
         self.pages: npt.NDArray[np.void] = np.frombuffer(self._map, np.dtype((np.void, page_size)))
+        self.flat: memoryview = self.rows.reshape(-1).data
         self.address: int = self.rows.ctypes.data
         if prealloc:
             self.rows[:, 0] = 0
 
     def release(self) -> bool:
         """Give up the memory; return whether somebody still holds a view, whose memory it then is."""
-        del self.rows, self.pages
+        del self.rows, self.pages, self.flat
         try:
             self._map.close()
         except BufferError:
@@ -54,6 +56,11 @@ def untouched(pages: int, page_size: int) -> Region:
     return Region(
         pages, page_size, memory=mmap.mmap(-1, pages * page_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
     )
+
+
+def numbers_of(pages: Selection) -> npt.NDArray[np.int64]:
+    """Return the numbers of some pages, int64."""
+    return np.arange(pages.start, pages.stop) if isinstance(pages, slice) else pages
 
 
 class Layout:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colofd.impl import decisions
-from colofd.impl.memory import Layout, Selection
+from colofd.impl.memory import Layout, Selection, numbers_of
 from colofd.impl.trace import NO_PAGES, PageNumbers
 from colofd.spec.constants import (
     BLOCK_NAME_SIZE,
@@ -26,9 +26,10 @@ from colofd.spec.reasons import Reason, Rejected
 
 HEAD: Final = struct.Struct(">III")
 NAME_OFFSET: Final = 64
-FIXED: Final = struct.Struct(f">IIIIIIQI28x{BLOCK_NAME_SIZE}sQ")
-"""Magic, version, flags, room for pages, normal pages, bytes that follow, number, zero pages, name of the block; and the first offset."""
-LAST: Final = struct.Struct(">Q")
+FIXED: Final = struct.Struct(f">IIIIIIQI28x{BLOCK_NAME_SIZE}s")
+"""Magic, version, flags, room for pages, normal pages, bytes that follow, number, zero pages, name of the block."""
+KIND: Final = struct.Struct(f">24s8x{PACKET_FIXED_SIZE - 32}s")
+"""All of a header up to the offsets but the number, which is another one in each packet."""
 OFFSET: Final = np.dtype(">u8")
 
 # Plain ints: an IntFlag computes its operators in Python.
@@ -44,39 +45,59 @@ class Packet(NamedTuple):
     """A checked packet. Its arrays are used again for the next one.
 
     Attributes:
-        normal: global page numbers of the pages whose content follows, int64.
+        where: global page numbers of the pages whose content follows, int64, or a slice if they follow one another.
         zero: global page numbers of the pages that are zero, int64.
-        where: the normal pages again, to select them in a map or in memory; a slice if they follow one another.
         starts: byte of RAM at which each normal page begins, uint64; not of a slice.
+        has_pages: whether the packet carries any page.
         payload_size: bytes that follow the header.
         is_sync: the thread parks after the packet.
         offset: where the packet begins in its channel.
     """
 
-    normal: PageNumbers
-    zero: PageNumbers
     where: Selection
+    zero: PageNumbers
     starts: Offsets
+    has_pages: bool
     payload_size: int
     is_sync: bool
     offset: int
 
     @property
-    def has_pages(self) -> bool:
-        """Whether the packet carries any page."""
-        return self.normal.size > 0 or self.zero.size > 0
+    def normal(self) -> PageNumbers:
+        """Global page numbers of the pages whose content follows, int64."""
+        return numbers_of(self.where)
 
 
-class Room(NamedTuple):
-    """Arrays for so many offsets, made once: as they are on the wire, as numbers, in order, all but the first and the last of these."""
+class Counts(NamedTuple):
+    """What the header of a packet says before its offsets."""
 
-    wire: Offsets
-    offsets: Offsets
-    in_order: Offsets
-    above: Offsets
-    below: Offsets
-    quotients: Offsets
-    pages: PageNumbers
+    normal: int
+    zero: int
+    payload_size: int
+    is_sync: bool
+
+
+class Room:
+    """Arrays for the offsets of packets with `count` pages, made once, with the views of them that are needed each time.
+
+    NumPy takes longer to make a view than to add up 128 numbers.
+    """
+
+    def __init__(self, header: memoryview, count: int, page_size: int) -> None:
+        self.wire = np.frombuffer(header, OFFSET, count, PACKET_FIXED_SIZE)
+        self.offsets = np.empty(count, np.uint64)
+        self.in_order = np.empty(count, np.uint64)
+        self.quotients = np.empty(count, np.uint64)
+        self.pages = self.quotients.view(np.int64)
+        # Of neighbours, as they came and in order: how far they are apart, and whether they are the same.
+        self.next, self.previous = self.offsets[1:], self.offsets[:-1]
+        self.above, self.below = self.in_order[1:], self.in_order[:-1]
+        self.step_bytes, self.same_bytes = bytearray(8 * count), bytearray(count)
+        self.steps: Offsets = np.frombuffer(self.step_bytes, np.uint64)[1:]
+        self.same = np.frombuffer(self.same_bytes, np.bool_)[1:]
+        self.run_bytes = bytes(8) + np.full(count - 1, page_size, np.uint64).tobytes()
+        self.last = count - 1
+        self.distance = self.last * page_size
 
 
 class PacketReader:
@@ -97,18 +118,19 @@ class PacketReader:
         self._capacity = pages_per_packet(layout.page_size)
         self._page_mask = np.uint64(layout.page_size - 1)
         self._page_size = np.uint64(layout.page_size)
-        self._shift = np.array([layout.page_size.bit_length() - 1], np.uint64)
+        # Arrays without a dimension: of one number, or a number by itself, takes NumPy twice as long.
+        self._shift = np.array(layout.page_size.bit_length() - 1, np.uint64)
         self.header = memoryview(bytearray(packet_size(layout.page_size)))
-        self._wire = np.frombuffer(self.header, OFFSET, self._capacity, PACKET_FIXED_SIZE)
-        self._arrays = np.empty((3, self._capacity), np.uint64)
-        self._room = self._room_for(self._capacity)
-        # Offsets that follow one another, read as one large number, are the first one times `ones`, and `steps` more.
-        self._ones = int.from_bytes(b"\0\0\0\0\0\0\0\1" * self._capacity)
-        self._steps = int.from_bytes((np.arange(self._capacity) * layout.page_size).astype(OFFSET).tobytes())
+        self._room = Room(self.header, self._capacity, layout.page_size)
         self.has_synced = False
         self._name = b""
-        self._first_byte = 0
+        self._first_page = 0
+        self._first_byte = np.array(0, np.uint64)
         self._length = np.uint64(0)
+        self._largest = -1
+        self._bits = 0
+        self._kind: tuple[bytes, ...] = ()
+        self._counts = Counts(0, 0, 0, is_sync=False)
 
     def check_head(self, head: bytes | memoryview, at: int) -> None:
         """Check the first 12 bytes of a packet that begins at byte `at`: they say how the rest is to be read.
@@ -124,35 +146,57 @@ class PacketReader:
             raise self._rejected(Reason.PACKET_DEVICE_STATE, at + 8, f"flags {flags:#x}", "a packet of RAM pages")
 
     def parse(self, at: int) -> Packet:
-        """Return the checked packet of the header, whose first 12 bytes have passed `check_head`.
+        """Return the checked packet of the header.
 
         Source: migration/multifd.c:multifd_recv_unfill_packet, migration/multifd-nocomp.c:multifd_ram_unfill_packet;
         strict where those are not.
         """
-        _, _, flags, pages_alloc, normal, payload_size, _, zero, name, first = FIXED.unpack_from(self.header)
+        kind = KIND.unpack_from(self.header)
+        if kind != self._kind:
+            # What was found right of the same bytes is right.
+            self.check_head(self.header, at)
+            self._counts = self.counts(at)
+            self._kind = kind
+        normal, zero, payload_size, is_sync = self._counts
+        count = normal + zero
+        if not count:
+            return Packet(NO_PAGES, NO_PAGES, NO_OFFSETS, False, payload_size, is_sync, at)
+        room = self._room
+        offsets = room.offsets
+        offsets[:] = room.wire
+        if not zero and offsets.item(room.last) - offsets.item(0) == room.distance and self._is_run(room):
+            begin = self._first_page + self._first_of_run(room, at) // self._page_bytes
+            return Packet(slice(begin, begin + count), NO_PAGES, NO_OFFSETS, True, payload_size, is_sync, at)
+        self._number(room, at)
+        if not zero:
+            return Packet(room.pages, NO_PAGES, offsets, True, payload_size, is_sync, at)
+        return Packet(room.pages[:normal], room.pages[normal:], offsets[:normal], True, payload_size, is_sync, at)
+
+    def counts(self, at: int) -> Counts:
+        """Return what a header, whose first 12 bytes have passed `check_head`, says before its offsets, all checked."""
+        _, _, flags, pages_alloc, normal, payload_size, _, zero, name = FIXED.unpack_from(self.header)
         if pages_alloc > self._capacity:
             raise self._rejected(Reason.PACKET_PAGES_ALLOC, at + 12, pages_alloc, f"at most {self._capacity}")
         if normal > pages_alloc:
             raise self._rejected(Reason.PACKET_NORMAL_PAGES, at + 16, normal, f"at most {pages_alloc}")
-        if not self._is_plain or payload_size != normal * self._page_bytes:
-            self._check_payload_size(payload_size, normal, at)
+        self._check_payload_size(payload_size, normal, at)
         if zero > pages_alloc - normal:
             raise self._rejected(Reason.PACKET_ZERO_PAGES, at + 32, zero, f"at most {pages_alloc - normal}")
         is_sync = flags & SYNC != 0
         count = normal + zero
-        if not count:
-            return Packet(NO_PAGES, NO_PAGES, NO_PAGES, NO_OFFSETS, payload_size, is_sync, at)
-        if flags & COMPRESSION_MASK != self._method:
-            raise self._other_method(flags, at)
-        if name != self._name:
-            self._find_block(name, at)
-        if not zero and self._is_run(first, count):
-            begin = self._run(first, count, at)
-            return Packet(np.arange(begin, begin + count), NO_PAGES, slice(begin, begin + count), NO_OFFSETS, payload_size, is_sync, at)
-        offsets, pages = self._pages(count, at)
-        if not zero:
-            return Packet(pages, NO_PAGES, pages, offsets, payload_size, is_sync, at)
-        return Packet(pages[:normal], pages[normal:], pages[:normal], offsets[:normal], payload_size, is_sync, at)
+        if count:
+            if flags & COMPRESSION_MASK != self._method:
+                raise self._other_method(flags, at)
+            if not self.has_synced:
+                raise self._rejected(Reason.PACKET_OUT_OF_PHASE, at, f"{count} pages", "a SYNC before the first pages")
+            if name != self._name:
+                self._find_block(name, at)
+            self._make_room(count)
+        return Counts(normal, zero, payload_size, is_sync)
+
+    def _make_room(self, count: int) -> None:
+        if count != len(self._room.offsets):
+            self._room = Room(self.header, count, self._page_bytes)
 
     def _other_method(self, flags: int, at: int) -> Rejected:
         # Asked of packets with pages only: a SYNC packet names no method, whatever was agreed.
@@ -167,42 +211,30 @@ class PacketReader:
         elif not 0 < size <= COMPRESSED_PAYLOAD_LIMIT:
             raise self._rejected(Reason.PAYLOAD_SIZE, at + 20, size, f"1 to {COMPRESSED_PAYLOAD_LIMIT}")
 
-    def _is_run(self, first: int, count: int) -> bool:
+    def _is_run(self, room: Room) -> bool:
         """Return whether the pages follow one another."""
-        end = PACKET_FIXED_SIZE + LAST.size * count
-        if LAST.unpack_from(self.header, end - LAST.size)[0] - first != (count - 1) * self._page_bytes:
-            return False
-        missing = 64 * (self._capacity - count)
-        return int.from_bytes(self.header[PACKET_FIXED_SIZE:end]) == first * (self._ones >> missing) + (self._steps >> missing)
+        np.subtract(room.next, room.previous, room.steps)
+        return room.step_bytes == room.run_bytes
 
-    def _run(self, first: int, count: int, at: int) -> int:
-        """Return the number of the first page of some that follow one another."""
-        begin, last = np.uint64(first), np.uint64(first + (count - 1) * self._page_bytes)
-        if not self._are_inside(begin, last):
-            raise self._wrong_offset(self._wire[:count].astype(np.uint64), at)
-        return (self._first_byte + first) // self._page_bytes
+    def _first_of_run(self, room: Room, at: int) -> int:
+        """Return the first offset of some that follow one another."""
+        first, last = room.offsets.item(0), room.offsets.item(room.last)
+        if last > self._largest or first & ~self._bits:
+            raise self._wrong_offset(room.offsets, at)
+        return first
 
-    def _pages(self, count: int, at: int) -> tuple[Offsets, PageNumbers]:
-        """Return where the pages that a header names start in RAM, and their numbers."""
-        room = self._room
-        if len(room.pages) != count:
-            room = self._room = self._room_for(count)
-        offsets = room.offsets
-        offsets[:] = room.wire
-        room.in_order[:] = offsets
-        room.in_order.sort()
-        # All are aligned if none has a low bit, all are inside if the largest is, and equal ones stand side by side when they are in order.
-        is_right = self._are_inside(OR(offsets), room.in_order[-1])
-        if not is_right or np.count_nonzero(room.above == room.below):
+    def _number(self, room: Room, at: int) -> None:
+        """Put into the room where the pages start in RAM, and their numbers."""
+        offsets, in_order = room.offsets, room.in_order
+        in_order[:] = offsets
+        in_order.sort()
+        # Equal ones stand side by side when they are in order.
+        np.equal(room.above, room.below, room.same)
+        if 1 in room.same_bytes or in_order.item(room.last) > self._largest or int(OR(offsets)) & ~self._bits:
             raise self._wrong_offset(offsets, at)
-        if self._first_byte:
-            offsets += np.uint64(self._first_byte)
+        if self._first_page:
+            np.add(offsets, self._first_byte, offsets)
         np.right_shift(offsets, self._shift, room.quotients)
-        return offsets, room.pages
-
-    def _room_for(self, count: int) -> Room:
-        offsets, in_order, quotients = self._arrays[:, :count]
-        return Room(self._wire[:count], offsets, in_order, in_order[1:], in_order[:-1], quotients, quotients.view(np.int64))
 
     def _find_block(self, field: bytes, at: int) -> None:
         """Look up the block of this packet, and most likely of the next ones. Before the first SYNC there is none."""
@@ -212,15 +244,20 @@ class PacketReader:
         text = name.decode("latin-1")
         if not (name and terminator and text in self._layout.blocks):
             raise self._rejected(Reason.BLOCK_UNKNOWN, at + NAME_OFFSET, repr(text), f"one of {sorted(self._layout.blocks)}")
-        self._first_byte = self._layout.first_page[text] * self._page_bytes
+        self._first_page = self._layout.first_page[text]
+        self._first_byte[...] = self._first_page * self._page_bytes
         self._length = np.uint64(self._layout.blocks[text].length)
+        self._learn()
         self._name = field
 
-    def _are_inside(self, bits: np.uint64, largest: np.uint64) -> bool:
-        """Return whether pages lie in the block, of which are given all bits that any offset has below a page, and the largest offset."""
-        # Asked twice, for NumPy warns of a single number that wraps around.
-        is_inside = largest <= self._length and decisions.fits(largest, self._length, self._page_size)
-        return bool(is_inside and decisions.is_aligned(bits, self._page_mask))
+    def _learn(self) -> None:
+        """Ask of the block, once, what then need not be asked of each offset: the largest that fits, and the bits of all that are aligned.
+
+        Whatever is less than an offset that fits, fits, and what has no other bits than one that is aligned, is aligned.
+        """
+        largest, bits = self._length - self._page_size, ~self._page_mask
+        self._largest = int(largest) if decisions.fits(largest, self._length, self._page_size) else -1
+        self._bits = int(bits) if decisions.is_aligned(bits, self._page_mask) else 0
 
     def _wrong_offset(self, offsets: Offsets, at: int) -> Rejected:
         """Return the error of the first offset that is wrong."""

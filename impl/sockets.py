@@ -36,9 +36,10 @@ class _MessageHeader(ctypes.Structure):
     )
 
 
+# Its arguments are given as ctypes objects, made once: to make them of numbers takes as long as the rest of the call.
 _recvmsg = ctypes.CDLL(None, use_errno=True).recvmsg
-_recvmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 _recvmsg.restype = ctypes.c_ssize_t
+_WAIT_FOR_ALL = ctypes.c_int(WAIT_FOR_ALL)
 
 
 class Places:
@@ -52,11 +53,11 @@ class Places:
 
     def __init__(self, capacity: int, address: int, page_size: int) -> None:
         self.page_size = page_size
-        self._address = np.array([address], np.uint64)
+        self._address = np.array(address, np.uint64)
         self._vectors: npt.NDArray[np.uint64] = np.full((capacity, 2), page_size, np.uint64)
         self._addresses = self._vectors[:, 0]
         self._message = _MessageHeader(vectors=self._vectors.ctypes.data)
-        self._message_address = ctypes.addressof(self._message)
+        self._message_address = ctypes.c_void_p(ctypes.addressof(self._message))
         self._count = 0
         self._is_cut = False
 
@@ -65,18 +66,19 @@ class Places:
         """The vectors that are in use: address and bytes of each."""
         return self._vectors[: self._count]
 
-    def of(self, starts: npt.NDArray[np.uint64]) -> int:
+    def of(self, starts: npt.NDArray[np.uint64]) -> ctypes.c_void_p:
         """Return the address of a struct msghdr for pages that start at these bytes of the memory."""
         count = len(starts)
-        np.add(starts, self._address, self._addresses[:count])
+        if count != self._count:
+            self._message.vector_count = self._count = count
+            self._addresses = self._vectors[:count, 0]
+        np.add(starts, self._address, self._addresses)
         if self._is_cut:
             self._vectors[0, 1] = self.page_size
             self._is_cut = False
-        if count != self._count:
-            self._message.vector_count = self._count = count
         return self._message_address
 
-    def after(self, starts: npt.NDArray[np.uint64], read: int) -> int:
+    def after(self, starts: npt.NDArray[np.uint64], read: int) -> ctypes.c_void_p:
         """Return the same for what is left of pages of which `read` bytes are there."""
         message = self.of(starts[read // self.page_size :])
         part = read % self.page_size
@@ -126,7 +128,7 @@ class ChannelSocket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self._recv_into = sock.recv_into
-        self._number = sock.fileno()
+        self._number = ctypes.c_int(sock.fileno())
         self.offset = 0
         self.boundary = 0
         self.unread = b""
@@ -157,7 +159,7 @@ class ChannelSocket:
         message, size = places.of(starts), len(starts) * places.page_size
         total = 0
         while total < size:
-            count = _recvmsg(self._number, message, WAIT_FOR_ALL)
+            count = _recvmsg(self._number, message, _WAIT_FOR_ALL)
             if count < 0 and ctypes.get_errno() == errno.EINTR:
                 continue
             if count < 0:
