@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from colofd.conformance import stress_command
+from colofd.conformance.fuzz_search import Search, State
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.scenes import SCENES
 from colofd.conformance.stress_command import KINDS, StressReport, stress, stress_preemptions
@@ -14,12 +15,13 @@ from colofd.conformance.violation import Violation
 
 def test_a_little_of_everything_holds() -> None:
     """Given the built-in receiver, when every kind runs a little, then each one is named in JSON with its numbers, and all hold."""
-    finished = CliRunner().invoke(stress, ["--preemptions", "0", "--faults", "5", "--inputs", "20", "--json"])
+    finished = CliRunner().invoke(stress, ["--preemptions", "0", "--faults", "5", "--inputs", "20", "--parsers", "30", "--json"])
     assert finished.exit_code == 0, finished.output
     rulings = json.loads(finished.output)["rulings"]
     assert tuple(rulings) == KINDS
     assert rulings["preemptions"]["evidence"]["interleavings"] == 176
     assert rulings["faults"]["evidence"]["schedules"] == 5
+    assert rulings["parsers"]["evidence"]["states"] == len(rulings["parsers"]["evidence"]["reached"])
 
 
 def test_one_kind_is_printed_in_a_line() -> None:
@@ -48,6 +50,21 @@ def test_what_is_found_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         "inputs       violated  another verdict: 01",
         "    another verdict: 01",
     ]
+
+
+def test_memory_that_grows_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: given a search during which more memory is held than may be, then that is violated; states are said in JSON only."""
+
+    class Growing(Search):
+        def run(self, count: int) -> None:
+            self.reached.inputs = count
+            self.reached.states[State("completed", "", "")] = count
+            self.reached.grown = 1 << 30
+
+    monkeypatch.setattr(stress_command, "Search", Growing)
+    finished = CliRunner().invoke(stress, ["--only", "parsers", "--parsers", "9"])
+    assert finished.exit_code == 1
+    assert finished.output == "parsers      violated  1024 MiB of memory are held more than after the first inputs\n"
 
 
 def test_interleavings_are_counted_and_violations_named(monkeypatch: pytest.MonkeyPatch) -> None:
