@@ -20,9 +20,8 @@ def main(count: int) -> None:
     search = importlib.import_module("colofd.conformance.fuzz_search").Search(1, print)
     search.run(count)
     watch.stop()
-    print(
-        f"{count} inputs, {len(search.reached.states)} states\n\n| parser | branches reached | of | not reached from line |\n| --- | --- | --- | --- |"
-    )
+    print(f"{count} inputs, {len(search.reached.states)} states\n")
+    print("| parser | branches reached | of | not reached from line |\n| --- | --- | --- | --- |")
     for name in PARSERS:
         analysis = watch._analyze(str(RECEIVER / f"{name}.py"))  # noqa: SLF001  # there is no other way to single branches
         numbers = analysis.numbers
