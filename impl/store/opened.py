@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class Saved:
     size: int = 0
     device_state_bytes: int = 0
     damage: str = ""
+
+
+_TRIES: Final = 5
+"""How often a store that is written to is looked at, if something seems to be missing."""
 
 
 class OpenedStore:
@@ -128,7 +132,13 @@ def open_store(path: Path, *, is_locked: bool = True) -> OpenedStore:
     """
     claim = claim_for_reading(path, is_locked=is_locked)
     try:
-        return OpenedStore(claim)
+        opened = OpenedStore(claim)
+        for _ in range(0 if is_locked else _TRIES):
+            if not any(each.damage for each in opened.saved):
+                break
+            # A record may have been merged and removed since it was found.
+            opened = OpenedStore(claim)
+        return opened
     except BaseException:
         claim.close()
         raise

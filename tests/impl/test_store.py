@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -167,6 +168,23 @@ def test_a_second_standby_is_refused(path: Path) -> None:
     with open_store(path), pytest.raises(StoreBusy):
         claim_for_writing(path)
     claim_for_writing(path).close()
+
+
+def test_a_store_is_listed_while_it_is_written_to(path: Path) -> None:
+    """Given a standby that makes checkpoints, when its store is listed again and again, then nothing ever seems to be damaged."""
+    guest = Guest()
+    with claim_for_writing(path) as claim, StoreWriter(claim, MACHINE) as store:
+        guest.keep(store, 0.1)
+        writer = threading.Thread(target=lambda: [guest.keep(store, 0.02) for _ in range(40)])
+        writer.start()
+        seen = []
+        while writer.is_alive():
+            with open_store(path, is_locked=False) as opened:
+                assert [each.damage for each in opened.saved if each.damage] == []
+                seen.append(opened.saved[-1].id.index)
+        writer.join()
+    assert seen == sorted(seen)
+    assert len(guest.digests) == 41
 
 
 @pytest.mark.parametrize(
