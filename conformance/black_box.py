@@ -6,6 +6,7 @@ shows, or lets be done, end the schedule with `NotObservable`.
 """
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -235,18 +236,27 @@ class BlackBoxRun:
         self._compare_isolation()
         self.checked[Step.TAKE_OVER] = 1
 
-    def race_to_the_answer(self, delay: float) -> None:
-        """The device state is sent, and `delay` seconds later the secondary is told to take over: the answer says from which checkpoint."""
+    def race_to_the_answer(self, delay: float) -> int:
+        """The device state is sent, and `delay` seconds later the secondary is told to take over: the answer says from which checkpoint.
+
+        The delay may be negative. Returns how many replies to the checkpoint have come.
+        """
         self._note(f"the device state is sent, and {delay:.4f} s later the secondary takes over")
         self._note(FAILOVER)
-        self.peer.put_device_state()
-        time.sleep(delay)
-        self._fail_over()
-        if self.peer.has_heard(ColoMessage.VMSTATE_RECEIVED):
+        sender = threading.Timer(max(0.0, -delay), self.peer.put_device_state)
+        sender.start()
+        try:
+            time.sleep(max(0.0, delay))
+            self._fail_over()
+        finally:
+            sender.join()
+        heard = [message for message in (ColoMessage.VMSTATE_RECEIVED, ColoMessage.VMSTATE_LOADED) if self.peer.has_heard(message)]
+        if heard:
             self._note("the checkpoint was answered")
             self._committed = b"".join(self.peer.ram)
         self._compare_isolation()
         self.checked[Step.TAKE_OVER] = 1
+        return len(heard)
 
     def _fail_over(self) -> None:
         try:
@@ -312,7 +322,8 @@ class BlackBoxRun:
         """Return the pages of guest RAM that are not as the last commit left them."""
         size = self.options.page_size
         guest, committed = self._receiver.guest(), self._committed or b""
-        return [page for page in range(self.options.pages) if guest[page * size :][:size] != committed[page * size :][:size]]
+        starts = range(0, self.options.pages * size, size)
+        return [at // size for at in starts if guest[at : at + size] != committed[at : at + size]]
 
     def _compare(self, rule: str, expected: str) -> None:
         if differing := self.differing_pages():

@@ -10,10 +10,12 @@ from typing import Any, Final
 from colofd.conformance.black_box import ISOLATION, BlackBoxRun
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, plain
 from colofd.conformance.subjects import Options
-from colofd.spec.constants import TARGET_PAGE_SIZE, Step, pages_per_packet
+from colofd.spec.constants import MAIN_CHANNEL, TARGET_PAGE_SIZE, Step, pages_per_packet
 
 FULL_FLOW: Final = Options(pages=4 * pages_per_packet(TARGET_PAGE_SIZE))
-"""Enough pages that copying a packet of them, or flushing all, takes a while."""
+"""Enough pages that copying a packet of them takes a while."""
+LONG_FLUSH: Final = Options(pages=16 * pages_per_packet(TARGET_PAGE_SIZE))
+"""Enough pages that flushing all takes a while."""
 
 ABOUT: Final = {
     "closed_between_checkpoints": Step.COMMIT,
@@ -35,6 +37,7 @@ ABOUT: Final = {
     "failover_keeps_own_writes": Step.TAKE_OVER,
     "failover_when_answered": Step.ANSWER,
     "failover_in_a_flush": Step.FLUSH_BEGIN,
+    "own_write_over_records": Step.MAIN_MIRROR,
     "failover_in_full_flow": Step.MIRROR,
     "failover_at_the_answer": Step.ANSWER,
     "drawn": ISOLATION,
@@ -42,10 +45,8 @@ ABOUT: Final = {
 """By the name of a schedule, the id of the rule or clause that it is directed at. `plain` is about the end of precopy."""
 
 _PACKETS_AT_ONCE: Final = 8
-_LATER: Final = 0.0001
-"""Seconds by which each failover comes later than the one before, in the race at the answer."""
-_TRIES: Final = 15
-"""After so many tries the race at the answer begins again."""
+_STEP: Final = 0.0001
+"""Seconds by which the failover of a race comes later than that before, if that came too early, or earlier."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,32 @@ def directed_cases() -> Iterator[Case]:
     yield from (Case(schedule.__name__, options, schedule) for options, schedule in every if not options.is_mirror_deferred)
     some: Any = plain
     yield Case(some.__name__, Options(), some, is_main_last=True)
+    yield from (Case(own_write_over_records.__name__, options, own_write_over_records) for options in (Options(), Options(channels=0)))
+
+
+def own_write_over_records(run: BlackBoxRun) -> None:
+    """Pages of precopy came on the main channel, the guest writes them, and the primary does not: a commit takes them from the cache."""
+    run.primary_writes(0, 1)
+    run.primary_writes(1, 2)
+    run.send((run.peer.channels or [MAIN_CHANNEL])[0], [1])
+    run.end_round()
+    run.primary_writes(1, 0)
+    run.send(MAIN_CHANNEL, [0, 1])
+    run.end_precopy()
+    for page in (0, 1):
+        run.guest_writes(page, 3, is_reported_at_once=True)
+    run.begin_checkpoint()
+    run.receive_checkpoint()
+    run.commit()
 
 
 def race_cases(count: int) -> Iterator[Case]:
-    """Yield each race, `count` times."""
+    """Yield each race: that in full flow `count` times, and the long one at the answer a third as often."""
     for _ in range(count):
         yield Case(failover_in_full_flow.__name__, FULL_FLOW, failover_in_full_flow)
-    for number in range(count):
-        moves = partial(failover_at_the_answer, delay=number % _TRIES * _LATER)
-        yield Case(failover_at_the_answer.__name__, FULL_FLOW, moves)
+    aim = Aim()
+    for _ in range(-(-count // 3)):
+        yield Case(failover_at_the_answer.__name__, LONG_FLUSH, partial(failover_at_the_answer, aim=aim))
 
 
 def failover_in_full_flow(run: BlackBoxRun) -> None:
@@ -127,11 +145,22 @@ def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.
             run.peer.ends[channel].sendall(packets)
 
 
-def failover_at_the_answer(run: BlackBoxRun, delay: float) -> None:
-    """The last byte of a checkpoint is sent, and the secondary takes over `delay` seconds later: if it answers, that checkpoint counts."""
+@dataclass
+class Aim:
+    """When to take over, so that it falls into the flush: `delay` seconds after the last byte of the checkpoint; it may be negative."""
+
+    delay: float = 0.0
+
+    def learn(self, replies: int) -> None:
+        """Learn from a race: with no reply to the checkpoint it was too early, and with both, that it is received and loaded, too late."""
+        self.delay += _STEP if replies == 0 else -_STEP if replies > 1 else 0.0
+
+
+def failover_at_the_answer(run: BlackBoxRun, aim: Aim) -> None:
+    """The last byte of a checkpoint is sent, and the secondary takes over: if it has answered, that checkpoint counts, and else the last."""
     run.primary_writes_all(1)
     run.end_precopy()
     run.begin_checkpoint()
     run.primary_writes_all(2)
     run.receive_checkpoint()
-    run.race_to_the_answer(delay)
+    aim.learn(run.race_to_the_answer(aim.delay))

@@ -53,7 +53,9 @@ def clue(page: int, arrival: Arrival | None, broken: str, checkpoint: int) -> st
 def _rules(arrival: Arrival | None, broken: str, checkpoint: int) -> Iterable[Step]:
     is_fresh = arrival is not None and arrival.checkpoint == checkpoint
     if arrival is None or not is_fresh:
-        return (Step.FLUSH_PAGE,) if broken == Step.COMMIT else (Step.FLUSH_BEGIN,)
+        # It has changed all the same: the guest has written it, or nobody has.
+        copied = (Step.MAIN_MIRROR,) if arrival and arrival.is_of_main and not arrival.checkpoint else ()
+        return (*copied, Step.FLUSH_PAGE, Step.FLUSH_BEGIN) if broken == Step.COMMIT else (Step.FLUSH_BEGIN,)
     lands = _LANDS[arrival.is_of_main, arrival.is_zero]
     if broken == Step.COMMIT:
         return (*lands, Step.FLUSH_PAGE)

@@ -16,6 +16,8 @@ from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable, V
 from colofd.conformance.black_box_cases import Case, directed_cases, race_cases
 from colofd.conformance.black_box_clues import end_clue
 from colofd.conformance.diagnostic import Diagnostic
+from colofd.conformance.recording import recording
+from colofd.conformance.saved_schedule import Seen
 from colofd.conformance.schedules import CONTENTS, SHAPES, VARIANTS
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
@@ -77,7 +79,9 @@ def run_schedule(
     options = version.adapted(options) if version else options
     receiver = make(options)
     try:
-        run = BlackBoxRun(receiver, options, seconds, version, is_main_last=is_main_last)
+        run = recording(
+            BlackBoxRun(receiver, options, seconds, version, is_main_last=is_main_last), Seen.OUTSIDE, is_main_last=is_main_last
+        )
         try:
             schedule(run)
             run.check_end()
@@ -105,7 +109,7 @@ def run_all_directed(
 
 
 def run_race(make: Make, findings: Findings, count: int, seconds: float, version: Version | None = None) -> None:
-    """Run each race `count` times, or once if it cannot be run."""
+    """Run the races, that in full flow `count` times; once what cannot be run."""
     for case in race_cases(count):
         if case.name not in findings.not_observable:
             findings.note(case.name, partial(run_case, make, case, seconds, version))

@@ -113,7 +113,7 @@ def check_black_box_wire(make: MakeWitness, version: Version, progress: Callable
     for case in cases:
         if case.check_id:
             about.setdefault(case.check_id, []).append(case)
-    rulings = {check: _ruling(its, seen) for check, its in about.items()}
+    rulings = {check: ruling_of(its, seen) for check, its in about.items()}
     unseen = {check: Ruling(Outcome.NOT_OBSERVABLE, _why_not(check, why_not_colo)) for check in CHECKS if check not in rulings}
     hangs = [(REFUSED_IN_PRECOPY, _hang(case, seen[case.id])) for case in cases if seen[case.id].verdict is Verdict.HUNG]
     return WireFindings(rulings | unseen, hangs, len(cases))
@@ -188,7 +188,7 @@ def _wrong_pages(case: Conversation, verdict: Verdict, guest: bytes) -> list[int
     return [page for page in range(PAGES) if have[page] not in allowed[page]]
 
 
-def _ruling(cases: Sequence[Conversation], seen: Mapping[str, Seen]) -> Ruling:
+def ruling_of(cases: Sequence[Conversation], seen: Mapping[str, Seen]) -> Ruling:
     """Return what some cases of one check say together: the worst of them. A case counts if the receiver accepts its valid twin."""
     telling = [case for case in cases if seen[case.twin].verdict is Verdict.ACCEPTED]
     if not telling:

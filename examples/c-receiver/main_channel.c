@@ -1,9 +1,11 @@
 /* The main channel: header, sections of RAM, commands, and the checkpoints of COLO. */
+#define _GNU_SOURCE
 #include "receiver.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum section { END_OF_SECTIONS = 0, START = 1, PART = 2, END = 3, FULL = 4, SUBSECTION = 5, CONFIGURATION = 7, COMMAND = 8, FOOTER = 0x7e };
 enum record { ZERO = 0x002, MEM_SIZE = 0x004, PAGE = 0x008, EOS = 0x010, CONTINUE = 0x020, MULTIFD_FLUSH = 0x200 };
@@ -300,6 +302,8 @@ static void flush(struct receiver *r)
 {
     size_t size = r->options.page_size;
     for (uint64_t page = 0; page < r->pages - (BUG == BUG_LAST_PAGE_NOT_FLUSHED); page++) {
+        if (BUG == BUG_FLUSH_ABANDONED && r->phase == TAKEN_OVER)
+            break;
         if (r->dirty[page])
             memcpy(r->guest + page * size, r->cache + page * size, size);
         r->dirty[page] = 0;
@@ -313,8 +317,10 @@ static void flush(struct receiver *r)
 static void commit(struct channel *c)
 {
     struct receiver *r = c->receiver;
-    if (BUG == BUG_ANSWER_BEFORE_LOCK)
+    if (BUG == BUG_ANSWER_BEFORE_LOCK) {
         say(c, VMSTATE_RECEIVED);
+        usleep(2000); /* as long as a guest may take to stop */
+    }
     pthread_mutex_lock(&r->guest_lock);
     pthread_mutex_lock(&r->lock);
     bool is_ended = r->has_error || r->phase != RECEIVED;

@@ -341,7 +341,7 @@ static void free_what_receiving_needs(struct receiver *r)
 /* Take over: the guest goes on from the last commit. A flush that has begun is finished first; false outside of COLO. */
 bool receiver_fail_over(struct receiver *r)
 {
-    if (BUG != BUG_FAILOVER_DURING_FLUSH)
+    if (BUG != BUG_FLUSH_ABANDONED)
         pthread_mutex_lock(&r->guest_lock);
     pthread_mutex_lock(&r->lock);
     bool can = is_in_colo(r->phase);
@@ -353,7 +353,7 @@ bool receiver_fail_over(struct receiver *r)
         pthread_cond_broadcast(&r->changed);
     }
     pthread_mutex_unlock(&r->lock);
-    if (BUG != BUG_FAILOVER_DURING_FLUSH)
+    if (BUG != BUG_FLUSH_ABANDONED)
         pthread_mutex_unlock(&r->guest_lock);
     if (can)
         free_what_receiving_needs(r);
