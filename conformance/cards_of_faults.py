@@ -23,7 +23,7 @@ def fault_card(fault: Fault) -> Card:
     past = [f"{each.wrong} {each.source}." for each in past_of(fault.id)]
     sections = (
         words("mistakes of the past", *past),
-        references("named by", fault.rule),
+        references("named by", *([fault.rule] if fault.rule else [])),
         formula("the change", *_edits(fault)),
         words("which cases show it", f"colofd mutants --only {fault.id}; of all faults: docs/mutants.md"),
     )

@@ -20,7 +20,7 @@ from colofd.conformance.violation import Violation
 from colofd.conformance.wire_cases import WireCase, wire_cases
 from colofd.conformance.wire_check import try_case, why_not_played
 
-STALL_SECONDS: Final = 1.5
+STALL_SECONDS: Final = 3.0
 """A thread that has work to do needs milliseconds; a false alarm would be seen in the control, which has no fault."""
 
 Case = Callable[[], None]

@@ -25,7 +25,7 @@ from colofd.model.spec_mutants_reachable import Reachable
 CONTROL: Final = Fault("control", "nothing is wrong", (Edit("impl/channel.py", "", ""),))
 """A receiver whose source is written anew with what it held: no case may show it."""
 
-SECONDS: Final = 25.0
+SECONDS: Final = 45.0
 """How long a fault is put to live cases. One that hangs in each of them does not get to the last one."""
 
 _AT_ONCE: Final = 2
