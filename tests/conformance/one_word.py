@@ -4,7 +4,6 @@ A program of its own, because a changed tree must be imported from the start.
 """
 
 import json
-from functools import cache
 from typing import Final
 
 from colofd.conformance import diagrams_memory
@@ -20,10 +19,10 @@ from colofd.spec.language.prose import prose, update_prose
 from colofd.spec.protocol import SPEC, spec_sha256
 
 RULE: Final = "receive.prepare"
+ANOTHER: Final = "receive.packet-done"
 CHECK: Final = "wire.hello.version"
 
 
-@cache
 def readings() -> dict[str, str]:
     """Return all that is made of the rule and of the check."""
     rule = SPEC.rule(RULE)
@@ -34,6 +33,7 @@ def readings() -> dict[str, str]:
         "formula": "\n".join([*map(prose, rule.guards), *map(update_prose, rule.updates)]),
         "picture": diagrams_memory.drawing("core", diagrams_memory.uses("core")),
         "explorer": rule_text(rule),
+        "another rule": card_text(makers()[ANOTHER]()) + rule_text(SPEC.rule(ANOTHER)),
         "vector of a schedule": _schedule(),
         "card of a check": card_text(makers()[CHECK]()),
         "vector of a check": next(vector.verdict.reason for vector, _ in wire_vectors() if vector.rules == [CHECK]),
