@@ -134,14 +134,13 @@ def open_store(path: Path, *, is_locked: bool = True) -> OpenedStore:
     try:
         opened = OpenedStore(claim)
         for _ in range(0 if is_locked else _TRIES):
-            if not any(each.damage for each in opened.saved):
-                break
-            # A record may have been merged and removed since it was found.
-            opened = OpenedStore(claim)
-        return opened
+            if any(each.damage for each in opened.saved):
+                # A record may have been merged and removed since it was found.
+                opened = OpenedStore(claim)
     except BaseException:
         claim.close()
         raise
+    return opened
 
 
 def _require_ascending(record: Record, page_count: int) -> None:
