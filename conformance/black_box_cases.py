@@ -157,7 +157,7 @@ class Aim:
 
 
 def failover_at_the_answer(run: BlackBoxRun, aim: Aim) -> None:
-    """The last byte of a checkpoint is sent, and the secondary takes over: if it has answered, that checkpoint counts, and else the last."""
+    """The last byte of a checkpoint is sent, and the secondary takes over: if it has answered, that checkpoint counts, else the last."""
     run.primary_writes_all(1)
     run.end_precopy()
     run.begin_checkpoint()
