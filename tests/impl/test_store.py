@@ -175,7 +175,12 @@ def test_a_store_is_listed_while_it_is_written_to(path: Path) -> None:
     guest = Guest()
     with claim_for_writing(path) as claim, StoreWriter(claim, MACHINE) as store:
         guest.keep(store, 0.1)
-        writer = threading.Thread(target=lambda: [guest.keep(store, 0.02) for _ in range(40)])
+
+        def write() -> None:
+            for _ in range(40):
+                guest.keep(store, 0.02)
+
+        writer = threading.Thread(target=write)
         writer.start()
         seen = []
         while writer.is_alive():
