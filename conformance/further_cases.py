@@ -38,13 +38,17 @@ _BLOCKS: Final = [Block("ram", 12 * PAGE)]
 
 
 @contextmanager
-def _connected(destination: Destination, *said: bytes) -> Iterator[None]:
-    """Connect a channel for each thing that is said, and close the destination in the end, which must not take long."""
+def _connected(destination: Destination, *said: bytes, has_more: bytes = b"") -> Iterator[None]:
+    """Connect a channel for each thing that is said, and close the destination in the end, which must not take long.
+
+    `has_more` is said on a channel that does not end there.
+    """
     ends = []
-    for data in said:
+    for data in [*said, *([has_more] if has_more else [])]:
         near, far = socket.socketpair()
         near.sendall(data)
-        near.shutdown(socket.SHUT_WR)
+        if data is not has_more:
+            near.shutdown(socket.SHUT_WR)
         destination.attach(far)
         ends.append(near)
     try:
@@ -60,13 +64,16 @@ def _connected(destination: Destination, *said: bytes) -> Iterator[None]:
 
 
 def _refusal(destination: Destination) -> Rejected | None:
+    begin, found = time.monotonic(), None
     try:
         destination.wait(SECONDS)
     except Rejected as rejected:
-        return rejected
+        found = rejected
     except TimeoutError:
         return None
-    return None
+    if time.monotonic() - begin > 2 * SECONDS:
+        raise Violation(PROGRESS, f"the threads did not end at once after: {found}", ())
+    return found
 
 
 def _repeated_channel() -> None:
@@ -75,7 +82,7 @@ def _repeated_channel() -> None:
     with _connected(destination, stream.hello(0), stream.hello(0)):
         rejected = _refusal(destination)
         if rejected is None or rejected.reason is not Reason.CHANNEL_REPEATED:
-            raise Violation("channel-repeated", f"a channel that is repeated ends with: {rejected}", ())
+            raise Violation(Reason.CHANNEL_REPEATED, f"a channel that is repeated ends with: {rejected}", ())
 
 
 def _cancelled(*said: bytes) -> None:
@@ -89,22 +96,25 @@ def _cancelled(*said: bytes) -> None:
 
 def _first_error() -> None:
     """Two channels die within their packets, one after the other: the first error is the one that is told."""
-    may_read = threading.Event()
+    is_there, may_read = threading.Event(), threading.Event()
 
     def gate(step: Step, channel: str) -> None:
-        if step is Step.READ_PAGE and channel == "mfd1":
+        if step is Step.READ_PAGE and channel == "mfd0":
+            is_there.wait(SECONDS)
+        elif step is Step.READ_PAGE:
+            is_there.set()
             may_read.wait(SECONDS)
 
     destination = Destination(_BLOCKS, 2, gate=gate)
     main = stream.stream_header(MACHINE) + stream.ram_start([("ram", 12 * PAGE)]) + stream.flush()
-    with _connected(destination, main, *(_half_a_packet(number) for number in range(2))):
+    with _connected(destination, *(_half_a_packet(number) for number in range(2)), has_more=main):
         end = time.monotonic() + SECONDS
         while destination.phase is not Phase.FAILED and time.monotonic() < end:
             time.sleep(0.005)
         may_read.set()
         rejected = _refusal(destination)
-        if rejected is None or rejected.channel == "mfd1":
-            raise Violation("truncated", f"the first error was on another channel than: {rejected}", ())
+        if rejected is None or rejected.channel != "mfd0":
+            raise Violation(Reason.TRUNCATED, f"the first error was on mfd0, and what is told is: {rejected}", ())
 
 
 def _half_a_packet(number: int) -> bytes:

@@ -246,6 +246,7 @@ _HISTORY: Final = (
         "impl/packet.py",
         "        is_sync = flags & SYNC != 0\n",
         "        is_sync = flags & SYNC != 0\n        zero = 0\n",
+        rule="receive.prepare",
     ),
     fault(
         "dirty.of-packet-before",
@@ -255,6 +256,7 @@ _HISTORY: Final = (
         "                before = vars(self).setdefault(channel, (zero[:0], zero[:0]))\n"
         "                vars(self)[channel] = (numbers_of(where).copy(), zero.copy())\n"
         "                dirty[before[0]] = True\n                dirty[before[1]] = True\n",
+        rule="mirror.dirty-covers",
     ),
     fault(
         "cache.made-anew",
@@ -262,6 +264,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "        self._fill(device_state)\n        self._enter(device_state)\n",
         "        self._fill(device_state)\n        self._cache.rows[:] = 0\n        self._enter(device_state)\n",
+        rule="receive.clean-page-arrived",
     ),
     fault(
         "colo.does-not-begin",
@@ -269,6 +272,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "self._reception.enter(Phase.IDLE, Step.ENTER_COLO, of=BEFORE_COLO)",
         "self._reception.enter(Phase.IDLE, Step.ENTER_COLO, of=frozenset({Phase.SETUP}))",
+        rule="progress",
     ),
     fault(
         "colo.stops-in-fill",
@@ -276,6 +280,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "self._reception.enter(Phase.IDLE, Step.ENTER_COLO, of=BEFORE_COLO)",
         "self._reception.enter(Phase.IDLE, Step.ENTER_COLO, of=frozenset({Phase.FILLING}))",
+        rule="progress",
     ),
     fault(
         "flush.first-of-run",
@@ -283,6 +288,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "    half = len(where) // 2 if two_threads else 0\n",
         "    half = len(where) // 2 if two_threads else 0\n    where = where & ~np.concatenate([[False], where[:-1]])\n",
+        rule="checkpoint.flush-page",
     ),
     fault(
         "flush.run-too-long",
@@ -291,6 +297,7 @@ _HISTORY: Final = (
         "    half = len(where) // 2 if two_threads else 0\n",
         "    half = len(where) // 2 if two_threads else 0\n    where = where | np.concatenate([[False], where[:-1]])\n"
         "    source.pages[np.flatnonzero(where)[-1]] = source.pages[0]\n",
+        rule="isolation.guest",
     ),
     fault(
         "flush.first-bit-cleared",
@@ -298,6 +305,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "        dirty[:] = False\n",
         "        dirty[np.argmax(dirty)] = False\n",
+        rule="mirror.dirty-covers",
     ),
     fault(
         "colo.pages-land-in-guest",
@@ -305,6 +313,7 @@ _HISTORY: Final = (
         "impl/decisions.py",
         "    _require_bits(colo)\n    return ~colo\n",
         "    _require_bits(colo)\n    return ~colo | colo\n",
+        rule="isolation.guest",
     ),
     fault(
         "ram.not-fresh",
@@ -312,6 +321,7 @@ _HISTORY: Final = (
         "impl/memory.py",
         "        if prealloc:\n",
         "        self.rows[:] = 0xA5\n        if prealloc:\n",
+        rule="isolation.guest",
     ),
     fault(
         "main.own-order",
@@ -319,6 +329,7 @@ _HISTORY: Final = (
         "impl/records.py",
         "            self._cache.pages[normal] = self._guest.pages[normal]\n",
         "            self._guest.pages[normal] = self._cache.pages[normal]\n",
+        rule="main.mirror",
     ),
     fault(
         "pages.between-checkpoints",
@@ -326,6 +337,7 @@ _HISTORY: Final = (
         "impl/reception.py",
         "            decisions.accepts_pages(precopy, np.bool_(self.block_list_known), receiving),\n",
         "            np.bool_(True),\n",
+        rule="receive.prepare",
     ),
 )
 

@@ -117,6 +117,7 @@ _HISTORY: Final = (
         "impl/barrier.py",
         "            reception.lock.wait_for(lambda: self._round != current or reception.is_ended)\n",
         "            reception.lock.wait_for(lambda: self._round != current)\n",
+        rule="progress",
     ),
     fault(
         "barrier.waits-for-ever",
@@ -129,6 +130,7 @@ _HISTORY: Final = (
             Edit("impl/barrier.py", "                if left <= 0:\n", "                if False:\n"),
             Edit("impl/barrier.py", "                reception.lock.wait(left)\n", "                reception.lock.wait(60)\n"),
         ),
+        rule="progress",
     ),
     fault(
         "barrier.none",
@@ -136,6 +138,7 @@ _HISTORY: Final = (
         "impl/barrier.py",
         "        self._wait_for_all(offset)\n",
         "",
+        rule="barrier.release",
     ),
     fault(
         "release.guest-early",
@@ -151,6 +154,7 @@ _HISTORY: Final = (
         "impl/ending.py",
         "                failure = self._run_guest()\n",
         "                failure = self._stop_guest()\n",
+        rule="phase.guest-runs",
     ),
     fault(
         "failover.goes-back",
@@ -158,6 +162,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "            failure: BaseException | None = self._answer()\n",
         "            failure: BaseException | None = self._answer()\n            raise EndedError\n",
+        rule="progress",
     ),
     fault(
         "answer.early",
@@ -165,6 +170,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "        self._main.read_checkpoint_ram()\n",
         "        self._answer()\n        self._main.read_checkpoint_ram()\n",
+        rule="progress",
     ),
     fault(
         "loaded.early",
@@ -173,6 +179,7 @@ _HISTORY: Final = (
         "            failure: BaseException | None = self._answer()\n",
         "            failure: BaseException | None = self._answer()\n"
         '            self._stream.send(struct.pack(">I", ColoMessage.VMSTATE_LOADED))\n',
+        rule="progress",
     ),
     fault(
         "error.last-kept",
@@ -180,6 +187,7 @@ _HISTORY: Final = (
         "impl/reception.py",
         "            if self.error is None and (self.phase not in OVER or error.reason is Reason.EMBEDDER):\n",
         "            if self.phase is not Phase.COMPLETED:\n",
+        rule="truncated",
     ),
     fault(
         "error.lost",
@@ -187,6 +195,7 @@ _HISTORY: Final = (
         "impl/threads.py",
         "        except Rejected as error:\n            reception.fail(error, channel)\n",
         "        except Rejected:\n            continue\n",
+        rule="progress",
     ),
     fault(
         "hello.by-order",
@@ -194,6 +203,7 @@ _HISTORY: Final = (
         "impl/connections.py",
         "        if magic == STREAM_MAGIC.to_bytes(MAGIC_SIZE):\n",
         "        if len(self._reception.attached) == 1:\n",
+        rule="progress",
     ),
     Fault(
         "hello.repeated",
@@ -202,14 +212,17 @@ _HISTORY: Final = (
             Edit("impl/connections.py", "            if name in self._reception.sockets:\n", "            if False:\n"),
             _hurried("connect", 30),
         ),
+        rule="channel-repeated",
     ),
     fault(
         "hello.repeated-silently",
         "a second channel with the same id is turned away, and no error is told",
         "impl/connections.py",
-        "            else:\n                self._reception.fail(error, error.channel)\n",
-        "            elif error.reason is not Reason.CHANNEL_REPEATED:\n                self._reception.fail(error, error.channel)\n",
+        "                raise Rejected(Reason.CHANNEL_REPEATED, channel=name, offset=0, "
+        'read=f"a second {name}", expected="one of each channel")\n',
+        "                channel.shut_down()\n                return\n",
         also=(_hurried("connect", 30),),
+        rule="channel-repeated",
     ),
     fault(
         "cancel.before-channels",
@@ -217,6 +230,7 @@ _HISTORY: Final = (
         "impl/connections.py",
         "                reception.require_running()\n                left = self._until",
         "                left = self._until",
+        rule="progress",
     ),
     fault(
         "cancel.joins-none",
@@ -224,6 +238,7 @@ _HISTORY: Final = (
         "impl/threads.py",
         "        if self.ident is None:\n            return True\n",
         "        if self.ident is None:\n            self.join()\n",
+        rule="progress",
     ),
     fault(
         "device-state.not-validated",
@@ -231,6 +246,7 @@ _HISTORY: Final = (
         "impl/colo.py",
         "        self._commits.validate(device_state)\n        self._keep(device_state)\n",
         "        self._keep(device_state)\n",
+        rule="checkpoint.answer",
     ),
 )
 

@@ -19,6 +19,7 @@ _WIRE: Final = (
         "impl/payload.py",
         "    if read != size:\n",
         "    if read > size:\n",
+        rule="wire.payload",
     ),
     fault(
         "offset.at-end",
@@ -26,6 +27,7 @@ _WIRE: Final = (
         "impl/decisions.py",
         "return (offset <= length) & (page_size <= length - offset)",
         "return offset <= length",
+        rule="wire.page.range",
     ),
     fault(
         "barrier.flush-missing",
@@ -34,6 +36,7 @@ _WIRE: Final = (
         "        if self._reception.is_round_open or (late and not self._parked):\n",
         "        if False:\n",
         also=(Edit("impl/interface.py", "    idle: float = 300.0\n", "    idle: float = 1.0\n"),),
+        rule="checkpoint.received",
     ),
 )
 
@@ -42,8 +45,9 @@ _CHECKS: Final = (
         "zstd.end-ignored",
         "bytes behind the end of a zstd frame are ignored",
         "impl/payload.py",
-        "        if read <= size and self._frame.ends_in(payload):\n",
+        "        if 0 < read <= size and self._frame.ends_in(payload):\n",
         "        if False:\n",
+        rule="wire.payload",
     ),
     fault(
         "zlib.end-ignored",
@@ -51,6 +55,7 @@ _CHECKS: Final = (
         "impl/payload.py",
         "        if self._stream.eof:\n",
         "        if False:\n",
+        rule="wire.payload",
     ),
     fault(
         "zlib.rest-ignored",
@@ -58,6 +63,7 @@ _CHECKS: Final = (
         "impl/payload.py",
         "            pages = self._stream.decompress(payload, size + 1)\n",
         "            pages = self._stream.decompress(payload)[:size]\n",
+        rule="wire.payload",
     ),
     fault(
         "zlib.errors-ignored",
@@ -65,6 +71,7 @@ _CHECKS: Final = (
         "impl/payload.py",
         '            raise Rejected(Reason.PAYLOAD_CORRUPT, read=error, expected="a zlib stream") from error\n',
         "            return memoryview(bytes(size))\n",
+        rule="wire.payload",
     ),
     fault(
         "zstd.errors-ignored",
@@ -72,6 +79,7 @@ _CHECKS: Final = (
         "impl/payload.py",
         '            raise Rejected(Reason.PAYLOAD_CORRUPT, read=error, expected="a zstd frame") from error\n',
         "            read = size\n",
+        rule="wire.payload",
     ),
     fault(
         "zlib.shared-stream",
@@ -79,6 +87,7 @@ _CHECKS: Final = (
         "impl/payload.py",
         "        self._stream = zlib.decompressobj()\n\n",
         '        self._stream = vars(zlib).setdefault("_of_all", zlib.decompressobj())\n\n',
+        rule="progress",
     ),
     fault(
         "packet.pages-alloc",
@@ -86,6 +95,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if pages_alloc > self._capacity:\n",
         "        if pages_alloc > 100 * self._capacity:\n",
+        rule="wire.packet.pages-alloc",
     ),
     fault(
         "packet.normal-pages",
@@ -93,6 +103,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if normal > pages_alloc:\n",
         "        if normal > self._capacity:\n",
+        rule="wire.packet.normal-pages",
     ),
     fault(
         "packet.zero-pages",
@@ -100,6 +111,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if zero > pages_alloc - normal:\n",
         "        if zero > self._capacity - normal:\n",
+        rule="wire.packet.zero-pages",
     ),
     fault(
         "packet.payload-bound",
@@ -107,6 +119,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        elif not 0 < size <= COMPRESSED_PAYLOAD_LIMIT:\n",
         "        elif not size:\n",
+        rule="wire.packet.payload-bound",
     ),
     fault(
         "packet.payload-without-pages",
@@ -114,6 +127,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if self._is_plain or not normal:\n",
         "        if not normal:\n            return\n        if self._is_plain:\n",
+        rule="wire.packet.payload-size",
     ),
     fault(
         "packet.payload-size",
@@ -121,6 +135,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "            if size != expected:\n",
         "            if not self._is_plain and size != expected:\n",
+        rule="wire.packet.payload-size",
     ),
     fault(
         "packet.compression",
@@ -128,6 +143,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if flags & COMPRESSION_MASK != self._method:\n",
         "        if False:\n",
+        rule="wire.packet.compression",
     ),
     fault(
         "packet.device-state",
@@ -135,6 +151,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if flags & DEVICE_STATE:\n",
         "        if False:\n",
+        rule="wire.packet.device-state",
     ),
     fault(
         "packet.magic",
@@ -142,6 +159,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if magic != MULTIFD_MAGIC:\n",
         "        if False:\n",
+        rule="wire.packet.magic",
     ),
     fault(
         "packet.version",
@@ -149,6 +167,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if version != MULTIFD_VERSION:\n",
         "        if False:\n",
+        rule="wire.packet.version",
     ),
     fault(
         "packet.block-of-packet-before",
@@ -156,6 +175,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if name != self._name:\n",
         "        if not self._name:\n",
+        rule="receive.prepare",
     ),
     fault(
         "offset.unaligned",
@@ -163,6 +183,7 @@ _CHECKS: Final = (
         "impl/decisions.py",
         "    return (offset & page_mask) <= (page_mask - page_mask)\n",
         "    return (offset & page_mask) <= page_mask\n",
+        rule="wire.valid",
     ),
     fault(
         "offset.repeated",
@@ -170,6 +191,7 @@ _CHECKS: Final = (
         "impl/packet.py",
         "        if 1 in room.same_bytes or in_order",
         "        if in_order",
+        rule="wire.packet.offset-repeated",
     ),
     fault(
         "hello.id",
@@ -177,6 +199,7 @@ _CHECKS: Final = (
         "impl/connections.py",
         "        if number >= options.channels:\n",
         "        if number > options.channels:\n",
+        rule="wire.hello.id",
     ),
     fault(
         "hello.version",
@@ -184,6 +207,7 @@ _CHECKS: Final = (
         "impl/connections.py",
         "        if version != MULTIFD_VERSION:\n",
         "        if False:\n",
+        rule="wire.hello.version",
     ),
     fault(
         "colo.enabled-uninvited",
@@ -192,6 +216,7 @@ _CHECKS: Final = (
         "        if command is Command.ENABLE_COLO:\n",
         "        if command is Command.ENABLE_COLO and self._stream.be16() == 0:\n            return\n"
         "        if command is Command.ENABLE_COLO:\n",
+        rule="wire.command.deprecated",
     ),
     fault(
         "flush.unknown",
@@ -206,6 +231,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "            if self._ends_round(flags, at):\n",
         "            if self._ends_round(flags, at) and not self._has_channels:\n",
+        rule="progress",
     ),
     fault(
         "flush.without-multifd",
@@ -213,6 +239,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if flags == MULTIFD_FLUSH and not self._has_channels:\n",
         "        if False:\n",
+        rule="wire.ram.flush-without-multifd",
     ),
     fault(
         "record.supported",
@@ -220,6 +247,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if flags & ~CONTINUE in UNSUPPORTED:\n",
         "        if False:\n",
+        rule="wire.ram.supported",
     ),
     fault(
         "record.address",
@@ -227,6 +255,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "            if address:\n",
         "            if False:\n",
+        rule="wire.ram.address-without-page",
     ),
     fault(
         "record.offset-at-end",
@@ -234,6 +263,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if not decisions.fits(offset, length, self._page_size)[0]:\n",
         "        if (offset > length)[0]:\n",
+        rule="wire.page.range",
     ),
     fault(
         "record.zero-fill",
@@ -241,6 +271,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if fill := self._stream.be8():\n",
         "        if (fill := self._stream.be8()) and fill > 255:\n",
+        rule="wire.zero.fill",
     ),
     fault(
         "block-list.missing",
@@ -248,6 +279,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if not self._reception.block_list_known:\n            raise",
         "        if False:\n            raise",
+        rule="wire.ram.block-list-missing",
     ),
     fault(
         "block-list.repeated",
@@ -255,6 +287,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if self._reception.block_list_known:\n            raise",
         "        if False:\n            raise",
+        rule="wire.ram.block-list-repeated",
     ),
     fault(
         "block.length",
@@ -262,6 +295,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if length != expected:\n",
         "        if length > expected:\n",
+        rule="wire.block.length-pages",
     ),
     fault(
         "block.repeated",
@@ -269,6 +303,7 @@ _CHECKS: Final = (
         "impl/records.py",
         "        if name in seen:\n",
         "        if False:\n",
+        rule="wire.block.name-repeated",
     ),
     fault(
         "section.id-reused",
@@ -276,6 +311,7 @@ _CHECKS: Final = (
         "impl/main_channel.py",
         "        if number in self._ram_ids:\n",
         "        if False:\n",
+        rule="wire.section.id-reused",
     ),
     fault(
         "section.footer",
@@ -283,6 +319,7 @@ _CHECKS: Final = (
         "impl/main_channel.py",
         "        if (named := self._stream.be32()) != number:\n",
         "        if (named := self._stream.be32()) < 0:\n",
+        rule="wire.footer.id",
     ),
     fault(
         "configuration.page-size",
@@ -290,6 +327,7 @@ _CHECKS: Final = (
         "impl/configuration.py",
         "        if bits != expected:\n",
         "        if False:\n",
+        rule="wire.configuration.page-bits",
     ),
     fault(
         "configuration.capabilities",
@@ -297,6 +335,7 @@ _CHECKS: Final = (
         "impl/configuration.py",
         "        if count:\n",
         "        if False:\n",
+        rule="wire.configuration.capability-count",
     ),
     fault(
         "postcopy.accepted",
@@ -305,6 +344,7 @@ _CHECKS: Final = (
         "        if command not in COMMAND_LENGTHS:\n",
         "        if command not in COMMAND_LENGTHS:\n            self._stream.take(self._stream.be16())\n            return\n"
         "        if command not in COMMAND_LENGTHS:\n",
+        rule="wire.command.postcopy",
     ),
     fault(
         "colo.message-unexpected",
@@ -312,6 +352,7 @@ _CHECKS: Final = (
         "impl/colo.py",
         "        if read != message:\n",
         "        if False:\n",
+        rule="wire.colo.message-order",
     ),
     fault(
         "device-state.size",
@@ -319,6 +360,7 @@ _CHECKS: Final = (
         "impl/colo.py",
         "        if not 0 < size <= limit:\n",
         "        if not size:\n",
+        rule="wire.colo.size-limit",
     ),
     fault(
         "device-state.end",
@@ -326,6 +368,7 @@ _CHECKS: Final = (
         "impl/colo.py",
         "        if device_state[-1] != SectionType.EOF:\n",
         "        if False:\n",
+        rule="wire.colo.state-end",
     ),
     fault(
         "trailing.ignored",
@@ -333,6 +376,7 @@ _CHECKS: Final = (
         "impl/session.py",
         "        if self._stream.has_more():\n",
         "        if False:\n",
+        rule="wire.trailing",
     ),
 )
 
