@@ -20,7 +20,7 @@ def rule_card(rule: Rule) -> Card:
     parameters = ", ".join(f"{each.name}: {sort_name(each.sort)}" for each in rule.parameters)
     sections = (
         words("by", f"the {rule.actor}" + (f", for any {parameters}" if parameters else "")),
-        formula("possible where", *(prose(guard) for guard in rule.guards)),
+        formula("possible where", *(f"/{place}  {prose(guard)}" for place, guard in enumerate(rule.guards, 1))),
         formula("what it does, all at once", *(update_prose(update) for update in rule.updates)),
         *_common(rule.id, rule.source, rule.location),
     )

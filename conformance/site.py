@@ -6,13 +6,25 @@ The pages of docs/ are copied. The reference is made from the specification, and
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from colofd.conformance.cards import groups
 from colofd.conformance.site_diagrams import channels_page, memory_page, phases_page, sequences_page
-from colofd.conformance.site_pages import EXPLORER, api_page, cards_page, commands_page, file_name, writes_page
+from colofd.conformance.site_pages import (
+    EXPLORER,
+    Vectors,
+    api_page,
+    cards_page,
+    commands_page,
+    file_name,
+    profiles_page,
+    vectors_page,
+    writes_page,
+)
+from colofd.conformance.vector_families import needed_vectors
+from colofd.conformance.vector_format import Vector
 from colofd.conformance.web_page import page
 
 SUFFIXES: Final = {".py": "python", ".md": "markdown", ".json": "json"}
@@ -27,10 +39,14 @@ EXTRA: Final = "extra"
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)]+)\)")
 
 
-def write_site(root: Path, folder: Path) -> None:
-    """Write the sources of the site into `folder`, which is emptied before; `root` is the checkout."""
+def write_site(root: Path, folder: Path, vectors: Iterable[Vector]) -> None:
+    """Write the sources of the site into `folder`, which is emptied before; `root` is the checkout, `vectors` are listed."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages = dict(_pages(root))
+    about: dict[str, list[str]] = {}
+    for vector in vectors:
+        for rule in vector.rules:
+            about.setdefault(str(rule), []).append(vector.id)
+    pages = dict(_pages(root, about))
     for path in sorted((root / "docs").iterdir()):
         if path.suffix == ".md":
             pages[path.name] = path.read_text()
@@ -44,10 +60,12 @@ def write_site(root: Path, folder: Path) -> None:
         _put(folder / name, _OUTSIDE.sub(lambda link: f"](/source/{link[1]}.md)", text))
 
 
-def _pages(root: Path) -> Iterator[tuple[str, str]]:
+def _pages(root: Path, vectors: Vectors) -> Iterator[tuple[str, str]]:
     """Yield name and text of each page that is made from the specification."""
     for group in groups():
-        yield f"reference/{file_name(group.title)}", cards_page(group)
+        yield f"reference/{file_name(group.title)}", cards_page(group, vectors)
+    yield "reference/vectors.md", vectors_page(vectors)
+    yield "reference/versions.md", profiles_page()
     yield "reference/phases.md", phases_page()
     yield "reference/channels.md", channels_page()
     yield "reference/memory.md", memory_page()
@@ -82,4 +100,4 @@ def _put(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    write_site(Path.cwd(), Path(sys.argv[1]))
+    write_site(Path.cwd(), Path(sys.argv[1]), needed_vectors().vectors)

@@ -1,7 +1,7 @@
 """The pages of the reference as Markdown (MyST), made from the specification, the command line and the receiver's face."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from colofd.model.proof_trees import cells_read
 from colofd.spec.both_sides import BothSides
 from colofd.spec.language import Rule, sort_name
 from colofd.spec.language.cells import Cell
+from colofd.spec.profiles import DEVIATIONS, PROFILES, STRICT
 from colofd.spec.protocol import BOTH_SIDES, SPEC
 from colofd.spec.reasons import Rejected
 from colofd.spec.state import World
@@ -37,6 +38,7 @@ ABOUT: Final = {
     "Reasons": "The closed list of reasons to refuse an input.",
     "Deviations": "What versions of QEMU do otherwise; see also [the profiles](/profiles.md).",
     "Known mistakes": "The specification with a text changed, and the shortest run that shows what comes of it.",
+    "Faults of receivers": "Receivers that are wrong, most of them as one was or is, and the rules that tell.",
     "Assumptions": "What is assumed and not proved. Where one of these is false, the proof says nothing.",
 }
 """What stands above the cards of each kind."""
@@ -57,9 +59,15 @@ def file_name(title: str) -> str:
     return f"{_slug(title)}.md"
 
 
-def cards_page(group: Group) -> str:
-    """Return a page with all cards of one kind."""
-    cards = (line for make in group.cards.values() for line in card_markdown(make()))
+Vectors = Mapping[str, Sequence[str]]
+"""The ids of the vectors that are about an id."""
+
+NO_VECTORS: Final[Vectors] = {}
+
+
+def cards_page(group: Group, vectors: Vectors = NO_VECTORS) -> str:
+    """Return a page with all cards of one kind, each with how many vectors are about it."""
+    cards = (line for name, make in group.cards.items() for line in (*card_markdown(make()), *_vectors(name, vectors.get(name, ()))))
     return "\n".join([f"# {group.title}", "", ABOUT[group.title], "", *cards])
 
 
@@ -71,6 +79,42 @@ def card_markdown(card: Card) -> Iterator[str]:
         shown = card.id if section.title == RUN else section.title.partition(BREAKS)[2]
         if shown in {each.name for each in WRONG}:
             yield from (explorer_link("Step through the run", urlencode({"control": shown})), "")
+
+
+def _vectors(identifier: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        yield from (
+            "**vectors**",
+            "",
+            f"[{len(names)} vectors are about it](vectors.md#{_vectors_target(identifier)}), `{names[0]}` for one.",
+            "",
+        )
+
+
+def _vectors_target(identifier: str) -> str:
+    return f"vectors-{_target(identifier)}"
+
+
+def vectors_page(vectors: Vectors) -> str:
+    """Return the page with the vectors by what they are about."""
+    about = (
+        "What to say to a receiver, and what must come of it: `colofd fill DIR` writes them, `colofd check SUBJECT --vectors DIR` plays "
+        "them. A vector looks from outside, so it is about a check of the wire, or about what is in guest RAM after a commit or a failover."
+    )
+    lines = ["# Vectors", "", about, ""]
+    for identifier, names in vectors.items():
+        card = (link(identifier), "") if identifier in makers() else ()
+        lines += [f"({_vectors_target(identifier)})=", f"## {identifier}", "", *card, "```text", *names, "```", ""]
+    return "\n".join(lines)
+
+
+def profiles_page() -> str:
+    """Return the page that says for each deviation which versions have it, and how that is known."""
+    about = "What each version does otherwise, and how that is known. An empty field: it does what the specification says."
+    versions = [name for name in PROFILES if name != STRICT]
+    rows = ([link(each.id), *(str(each.evidence.get(name, "")) for name in versions), _marked(each.instead)] for each in DEVIATIONS)
+    names = "`colofd profiles diff ONE OTHER` prints what two columns differ in; [what a profile is](/profiles.md)."
+    return "\n".join([*wide("Versions side by side"), about, names, "", *table(["deviation", *versions, "instead"], rows)])
 
 
 def _section(section: Section) -> Iterator[str]:

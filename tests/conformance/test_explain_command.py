@@ -63,8 +63,8 @@ def test_a_changed_word_changes_words_and_formula() -> None:
     guard = World(is_read_only=True).phase == Phase.RECEIVED
     changed = rule_card(dataclasses.replace(rule, doc=rule.doc.replace("asks", "begs"), guards=(guard, *rule.guards[1:])))
     assert changed.words == rule_card(rule).words.replace("asks", "begs") != rule_card(rule).words
-    assert lines_of(changed, "possible where")[0] == "phase = RECEIVED"
-    assert lines_of(rule_card(rule), "possible where")[0] == "phase = IDLE"
+    assert lines_of(changed, "possible where")[0] == "/1  phase = RECEIVED"
+    assert lines_of(rule_card(rule), "possible where")[0] == "/1  phase = IDLE"
 
 
 def test_what_breaks_without_a_rule_is_drawn() -> None:
