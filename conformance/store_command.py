@@ -20,7 +20,10 @@ _store = click.argument("path", metavar="STORE", type=click.Path(path_type=Path)
 
 @click.group()
 def store() -> None:
-    """Look into the store of a standby."""
+    """Look into the store of a standby.
+
+    Exit codes: 0 all is well; 1 a checkpoint is damaged; 2 it is no store, or in use.
+    """
 
 
 @store.command(name="list")
