@@ -97,6 +97,13 @@ ASSUMPTIONS: Final = (
         ("progress",),
     ),
     Assumption(
+        "disk.sync",
+        "What was written to a file is on the disk after a sync of the file, and names are after a sync of the folder; a name is given to "
+        "another file at once or not at all. Nothing is assumed of what was written since, nor of its order. What the disk has it keeps: "
+        "that is not proved but checked, page by page, when a checkpoint is read.",
+        ("store", "standby"),
+    ),
+    Assumption(
         "trust.trace",
         "The trees that are proved are what the texts in Python mean: the tracer of spec/language, which refuses a condition that "
         "it cannot see; and for the receiver's decisions, that numpy computes on arrays of bool and uint64 what is traced.",

@@ -13,7 +13,7 @@ from colofd.conformance.proved_page import ABOUT, page
 from colofd.model.controls import WRONG
 from colofd.model.proof_obligations import Kind
 from colofd.spec.assumptions import ASSUMPTIONS
-from colofd.spec.protocol import BOTH_SIDES, spec_sha256
+from colofd.spec.protocol import STANDBY, spec_sha256
 
 DOCS = Path(__file__).parents[2] / "docs"
 AGAIN = "`make proved` writes the page again"
@@ -89,7 +89,7 @@ def test_every_kind_is_explained() -> None:
 def test_assumptions_say_what_needs_them() -> None:
     """Given all assumptions, Then ids differ, and each names rules, clauses or kinds that there are."""
     assert len({each.id for each in ASSUMPTIONS}) == len(ASSUMPTIONS)
-    ids = {each.id for each in (*BOTH_SIDES.rules, *BOTH_SIDES.clauses)}  # type: ignore[attr-defined]
+    ids = {each.id for each in (*STANDBY.rules, *STANDBY.clauses)}  # type: ignore[attr-defined]
     known = {*ids, *(identifier.partition(".")[0] for identifier in ids), *(kind.value for kind in Kind)}
     assert {name for each in ASSUMPTIONS for name in each.needed_by} - known == set()
 
