@@ -436,9 +436,8 @@ class Lockstep:
         """Compare whether the guest runs, after something that the receiver does only when it has stopped or run it."""
         expected = bool(self.machine.cells["guest_running"])
         if self.guest.is_running is not expected:
-            raise self._violation(
-                "phase.guest-runs", f"the guest {'does not run' if expected else 'runs'} in phase {self.machine.phase.name}"
-            )
+            seen = "does not run" if expected else "runs"
+            raise self._violation("phase.guest-runs", f"the guest {seen} in phase {self.machine.phase.name}")
 
     def _compare(self) -> None:
         """Compare memory and maps with the model, where the rules define them."""
