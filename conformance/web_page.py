@@ -16,8 +16,9 @@ from colofd.spec.protocol import BOTH_SIDES, SPEC, spec_sha256
 @cache
 def page() -> str:
     """Return the page."""
-    template = _text("html")
-    parts = {"/*STYLE*/": _text("css"), "/*SPECIFICATION*/": specification(), "/*SCRIPT*/": _text("js")}
+    template = _text("web_explorer.html")
+    script = _text("web_explorer_run.js") + "\n" + _text("web_explorer_view.js")
+    parts = {"/*STYLE*/": _text("web_explorer.css"), "/*SPECIFICATION*/": specification(), "/*SCRIPT*/": script}
     for place, part in parts.items():
         head, _, rest = template.partition(place)
         template = f"{head}{part.rstrip()}{rest}"
@@ -60,5 +61,5 @@ def control_address(control: Control) -> str:
     return address(instance_of(control, control.shows), run.states[0], run.steps, control.name)
 
 
-def _text(suffix: str) -> str:
-    return files("colofd.conformance").joinpath(f"web_explorer.{suffix}").read_text(encoding="utf-8")
+def _text(name: str) -> str:
+    return files("colofd.conformance").joinpath(name).read_text(encoding="utf-8")
