@@ -1,6 +1,7 @@
 """A store as a standby has it: each checkpoint becomes a record, durable when `keep` returns; old records are merged into the image."""
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -63,7 +64,8 @@ class StoreWriter:
         self._sums: Sums = np.zeros(self._page_count, np.uint64)
         self._ram_sum = 0
         rows = max(1, CHUNK_BYTES // identity.page_size)
-        self._room = np.empty((rows, identity.page_size), np.uint8)
+        self._rooms = [np.empty((rows, identity.page_size), np.uint8) for _ in range(2)]
+        self._helper = ThreadPoolExecutor(1, "colofd store")
 
     def _require_own(self) -> None:
         if NAME in self._folder.names():
@@ -132,25 +134,34 @@ class StoreWriter:
             file.close()
 
     def _write_pages(self, file: File, numbers: Numbers, ram: npt.NDArray[np.uint8]) -> tuple[Sums, PageMap]:
-        """Write the pages that have content; return the sums of all, and which ones are zeros."""
+        """Write the pages that have content; return the sums of all, and which ones are zeros. A helper writes while the next are read."""
         sums: Sums = np.empty(len(numbers), np.uint64)
         is_zero: PageMap = np.zeros(len(numbers), np.bool_)
-        at = begun = 0
-        for first in range(0, len(numbers), len(self._room)):
-            wanted = numbers[first : first + len(self._room)]
-            rows = self._room[: len(wanted)]
-            np.take(ram, wanted, axis=0, out=rows, mode="clip")
-            its = slice(first, first + len(wanted))
-            sums[its] = page_sums(rows)
-            candidates = np.flatnonzero(sums[its] == 0)
-            if len(candidates):
-                is_zero[its][candidates] = ~rows[candidates].any(axis=1)
-                rows = rows[~is_zero[its]]
-            file.write(at, rows)
-            at += rows.nbytes
-            if at - begun >= _WRITEBACK_BYTES:
-                file.begin_writeback()
-                begun = at
+        at = 0
+        writing: Future[None] | None = None
+        try:
+            for first in range(0, len(numbers), len(self._rooms[0])):
+                self._rooms.reverse()
+                room = self._rooms[0]
+                wanted = numbers[first : first + len(room)]
+                rows = room[: len(wanted)]
+                np.take(ram, wanted, axis=0, out=rows, mode="clip")
+                its = slice(first, first + len(wanted))
+                sums[its] = page_sums(rows)
+                candidates = np.flatnonzero(sums[its] == 0)
+                if len(candidates):
+                    is_zero[its][candidates] = ~rows[candidates].any(axis=1)
+                    rows = rows[~is_zero[its]]
+                if writing is not None:
+                    writing.result()
+                writing = self._helper.submit(_write, file, at, rows)
+                at += rows.nbytes
+            if writing is not None:
+                writing.result()
+        finally:
+            if writing is not None:
+                # Nobody writes to the file any more when it is closed.
+                writing.exception()
         return sums, is_zero
 
     def _remove_partial(self) -> None:
@@ -182,3 +193,10 @@ class StoreWriter:
         if self._merger is not None:
             self._merger.close()
             self._merger = None
+            self._helper.shutdown()
+
+
+def _write(file: File, at: int, rows: npt.NDArray[np.uint8]) -> None:
+    file.write(at, rows)
+    if at // _WRITEBACK_BYTES != (at + rows.nbytes) // _WRITEBACK_BYTES:
+        file.begin_writeback()
