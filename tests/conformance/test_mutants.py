@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from colofd.conformance import mutants_command
+from colofd.conformance.check import PROFILES
+from colofd.conformance.further_cases import FURTHER, check_further
 from colofd.conformance.mutants_command import mutants
 from colofd.conformance.mutants_faults import Edit, Fault
 from colofd.conformance.mutants_history import PAST
@@ -21,6 +23,8 @@ from colofd.conformance.mutants_matrix import CONTROL, Matrix, Row, known_ids, m
 from colofd.conformance.mutants_of_spec import Trial, spec_mutants
 from colofd.conformance.mutants_runs import RUNS, Case
 from colofd.conformance.mutants_tree import DoesNotFit, environment_of, mutated_tree, run_live, source_of
+from colofd.conformance.rulings import Outcome
+from colofd.conformance.schedules import VARIANTS
 from colofd.model.solver import SolverName, solver
 from colofd.model.spec_mutants_reachable import Reachable
 from colofd.spec.profiles import STRICT
@@ -113,6 +117,13 @@ def test_a_fault_that_does_not_fit_is_said_so(tmp_path: Path) -> None:
     broken = Fault("broken", "cannot be imported", (Edit("impl/channel.py", "import numpy as np\n", "import numpy as\n"),))
     with pytest.raises(DoesNotFit, match="what was imported"):
         run_live(mutated_tree(tmp_path / "two", broken.edits), broken, list(live_cases())[:1], SECONDS)
+
+
+def test_a_quick_check_runs_what_shows_the_faults() -> None:
+    """Given the cases of which a fault needs one, then `colofd check impl --profile quick` has all set-ups, and the further cases hold."""
+    assert PROFILES["quick"].variants == len(VARIANTS)
+    assert {case for fault in FAULTS for case in killers()[fault.id]} <= live_cases().keys()
+    assert {name: ruling.outcome for name, ruling in check_further().items()} == dict.fromkeys(FURTHER, Outcome.HOLDS)
 
 
 # Mutants of the specification.
