@@ -15,6 +15,7 @@ from colofd.conformance.captures import find
 from colofd.conformance.check import Campaign, Profile
 from colofd.conformance.check_captures import CaptureResult
 from colofd.conformance.check_command import CheckReport, check
+from colofd.conformance.further_cases import FURTHER
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import SUBJECTS, BuiltIn, Factory, Observed
 from colofd.conformance.wire_check import check_wire
@@ -106,9 +107,10 @@ def test_the_report_of_the_built_in_receiver(run: Run) -> None:
 
 
 def test_every_rule_has_a_ruling_that_gives_its_reason(run: Run) -> None:
-    """Given a report, then each rule, clause and wire check has one of the known outcomes; one that was skipped says why."""
+    """Given a report, then each rule, clause, wire check and further case has one of the known outcomes; one that was skipped says why."""
     rules = report_of(run("--json"))["rules"]
-    assert rules.keys() == {rule.id for rule in BOTH_SIDES.rules} | {clause.id for clause in BOTH_SIDES.clauses} | check_wire().keys()
+    of_spec = {rule.id for rule in BOTH_SIDES.rules} | {clause.id for clause in BOTH_SIDES.clauses}
+    assert rules.keys() == of_spec | check_wire().keys() | FURTHER.keys()
     assert {ruling["outcome"] for ruling in rules.values()} == {Outcome.HOLDS, Outcome.SKIPPED}
     assert all(ruling["why"] for ruling in rules.values())
     assert all(rules[step]["outcome"] == Outcome.HOLDS for step in Step)
