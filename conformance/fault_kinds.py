@@ -2,12 +2,15 @@
 
 import ctypes
 import errno
+import mmap
+import os
 import random
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import FrameType, TracebackType
@@ -15,6 +18,7 @@ from typing import Any, Final, Self, TypeVar
 from unittest import mock
 
 from colofd.conformance.fault_script import Script
+from colofd.impl.threads import JoinableThread
 from colofd.impl.trace import Tracer
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
 from colofd.spec.reasons import Reason, Rejected
@@ -32,10 +36,15 @@ class Kind(StrEnum):
     KILL = "a thread is killed at a micro-step"
     NO_RECEIVE = "no memory to receive into"
     NO_MEMORY = "no memory for the guest"
+    NO_CACHE = "no memory for the cache"
+    NO_BUFFER = "no memory to read anything"
+    NO_THREAD = "no thread to be had"
     INTERRUPT = "the caller is interrupted"
 
 
 _OF_CONNECTIONS: Final = (Kind.CUT, Kind.STALL, Kind.SILENCE, Kind.DRIP)
+SHORTAGES: Final = 0.1
+"""How many schedules lack memory or a thread."""
 _DRAWN: Final = (*3 * (Kind.CUT, Kind.DRIP, Kind.KILL, Kind.INTERRUPT), Kind.STALL, Kind.SILENCE, Kind.NO_RECEIVE)
 _ANY_END: Final = frozenset(
     {Reason.TRUNCATED, Reason.CHANNEL_LOST, Reason.DESCRIPTION_MISSING, Reason.DESCRIPTION_MISMATCH, Reason.CHANNEL_MAGIC}
@@ -51,6 +60,9 @@ _TEXTS: Final = {
     Kind.KILL: "Killed",
     Kind.NO_RECEIVE: f"OSError({errno.ENOMEM}",
     Kind.NO_MEMORY: f"OSError({errno.ENOMEM}",
+    Kind.NO_CACHE: f"OSError({errno.ENOMEM}",
+    Kind.NO_BUFFER: f"OSError({errno.ENOMEM}",
+    Kind.NO_THREAD: "can't start new thread",
 }
 
 
@@ -84,6 +96,14 @@ def draw_fault(script: Script, chance: random.Random) -> Fault:
     if kind in _OF_CONNECTIONS:
         return Fault(kind, channel, chance.randrange(script.size(channel)))
     return Fault(kind, channel, count=chance.randrange({Kind.KILL: 90, Kind.INTERRUPT: 60}.get(kind, 5)))
+
+
+def draw_shortage(chance: random.Random) -> Fault | None:
+    """Return a lack of something that the system gives, in a few of all schedules."""
+    if chance.random() > SHORTAGES:
+        return None
+    kind = chance.choice((Kind.NO_CACHE, Kind.NO_BUFFER, Kind.NO_BUFFER, Kind.NO_THREAD))
+    return Fault(kind, count=1 if kind is Kind.NO_CACHE else chance.randrange({Kind.NO_BUFFER: 40}.get(kind, 6)))
 
 
 class Killed(Exception):  # noqa: N818  # says what happened
@@ -151,15 +171,53 @@ class Trap:
 
 
 @contextmanager
-def refusing_memory(trap: Trap) -> Iterator[None]:
+def lacking(fault: Fault, trap: Trap) -> Iterator[None]:
+    """Let the receiver lack what the fault says, when the trap says so."""
+    with ExitStack() as stack:
+        if fault.kind is Kind.NO_RECEIVE:
+            stack.enter_context(_refusing_memory(trap))
+        elif fault.kind is Kind.NO_CACHE:
+            stack.enter_context(mock.patch.object(mmap, "mmap", _refusing(mmap.mmap, trap, _no_memory)))
+        elif fault.kind is Kind.NO_THREAD:
+            start = threading.Thread.start
+            stack.enter_context(mock.patch.object(JoinableThread, "start", _refusing(start, trap, _no_thread), create=True))
+        elif fault.kind is Kind.NO_BUFFER:
+            recv_into = socket.socket.recv_into
+            stack.enter_context(mock.patch.object(socket.socket, "recv_into", _refusing(recv_into, trap, _no_memory), create=True))
+        yield
+
+
+def _no_memory() -> OSError:
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def _no_thread() -> RuntimeError:
+    return RuntimeError("can't start new thread")
+
+
+def _refusing(call: Callable[..., Result], trap: Trap, error: Callable[[], Exception]) -> Callable[..., Result]:
+    """Return a function that calls another one, and raises an error from when the trap says so on, in the thread where it does."""
+    lacking_threads: set[int] = set()
+
+    def refusing(*arguments: object, **named: object) -> Result:
+        if threading.get_ident() in lacking_threads or trap.count_down():
+            lacking_threads.add(threading.get_ident())
+            raise error()
+        return call(*arguments, **named)
+
+    return refusing
+
+
+@contextmanager
+def _refusing_memory(trap: Trap) -> Iterator[None]:
     """Let a system call that reads pages find no memory, when the trap says so."""
     recvmsg = ctypes.CDLL(None, use_errno=True).recvmsg
 
-    def refusing(descriptor: int, message: int, flags: int) -> int:
+    def refusing(*arguments: object) -> int:
         if trap.count_down():
             ctypes.set_errno(errno.ENOMEM)
             return -1
-        return int(recvmsg(descriptor, ctypes.c_void_p(message), flags))
+        return int(recvmsg(*arguments))
 
     with mock.patch("colofd.impl.sockets._recvmsg", refusing):
         yield

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from colofd.conformance.fault_kinds import Fault, Kind, Trap, draw_fault, refusing_memory
+from colofd.conformance.fault_kinds import Fault, Kind, Trap, draw_fault, draw_shortage, lacking
 from colofd.conformance.fault_script import BLOCK, PAGES, Expect, Put, Script, draw_script
 from colofd.conformance.stream import colo_message
 from colofd.impl import Block, Deadlines, Destination, Event, Outcome, Phase
@@ -31,6 +31,8 @@ SHORT: Final = 0.2
 """Deadline for a peer that falls silent."""
 DRIPS: Final = 200
 """Bytes that come one by one."""
+MORE: Final = (1 << 32) + 12_108
+"""Added to a seed to draw something else."""
 TOO_LONG: Final = 1 << 46
 """Bytes of a RAM block for which there is no memory."""
 
@@ -96,8 +98,8 @@ class Source:
         return whole.count(colo_message(ColoMessage.VMSTATE_RECEIVED))
 
     def close(self) -> None:
-        """Close all channels."""
-        for end in self.ends.values():
+        """Close all channels, and what was not taken over of them."""
+        for end in (*self.ends.values(), *self.far):
             end.close()
 
 
@@ -206,15 +208,17 @@ def run_fault(seed: int, reached: Reached) -> list[str]:
     """Run one drawn migration with one drawn fault, in the main thread; return what is wrong."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, not a secret
     before = _resources()
-    found = _run(chance, reached)
+    found = _run(chance, draw_shortage(random.Random(seed + MORE)), reached)  # noqa: S311  # as above
     left = {name: count for name, count in _resources().items() if count > before[name]}
     return [*found, *(f"left: {count - before[name]} more {name}" for name, count in left.items())]
 
 
-def _run(chance: random.Random, reached: Reached) -> list[str]:
+def _run(chance: random.Random, shortage: Fault | None, reached: Reached) -> list[str]:
     is_too_long = chance.random() < 0.03
     script = draw_script(chance, **({"length": TOO_LONG} if is_too_long else {}))
     fault = Fault(Kind.NO_MEMORY) if is_too_long else draw_fault(script, chance)
+    if shortage is not None and not is_too_long:
+        fault = shortage
     trap, guest, source = Trap(fault), Guest(), Source(script, fault)
     last_step: dict[str, str] = {}
 
@@ -242,10 +246,10 @@ def _run(chance: random.Random, reached: Reached) -> list[str]:
     speaker = threading.Thread(target=source.speak, name="source")
     with ExitStack() as stack:
         stack.enter_context(trap)
-        if fault.kind is Kind.NO_RECEIVE:
-            stack.enter_context(refusing_memory(trap))
-        for far in source.far:
-            destination.attach(far)
+        stack.enter_context(lacking(fault, trap))
+        with suppress(Rejected):
+            for far in source.far:
+                destination.attach(far)
         speaker.start()
         run.drive()
     speaker.join(SECONDS)

@@ -13,7 +13,7 @@ from typing import Final
 from colofd.impl.listener import Listener
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, set_timeout
-from colofd.impl.threads import JoinableThread
+from colofd.impl.threads import JoinableThread, start
 from colofd.spec.constants import HELLO_SIZE, MAIN_CHANNEL, MULTIFD_MAGIC, MULTIFD_VERSION, STREAM_MAGIC, channel_name
 from colofd.spec.reasons import Reason, Rejected
 
@@ -37,7 +37,8 @@ class Connections:
     def attach(self, sock: socket.socket) -> None:
         """Take over a connected socket, and find out in the background which channel it is.
 
-        Raises Rejected: CHANNEL_REPEATED if all channels were already there, CLOSED if the destination has ended.
+        Raises Rejected: CHANNEL_REPEATED if all channels were already there, CLOSED if the destination has ended,
+        EMBEDDER if there is no thread to be had.
         """
         channel = ChannelSocket(sock, self._reception.activity)
         with self._reception.lock:
@@ -71,7 +72,8 @@ class Connections:
 
     def _start(self, work: Callable[[], None], name: str) -> None:
         thread = JoinableThread(work, name)
-        thread.start()
+        if not start(thread, self._reception):
+            raise Rejected(Reason.EMBEDDER, read="no thread to be had", expected=f"a thread to {name}")
         self._threads.append(thread)
 
     def wait_until_complete(self) -> None:
@@ -107,13 +109,18 @@ class Connections:
             set_timeout(channel.socket, socket.SO_RCVTIMEO, 0)
             self._register(name, channel)
         except Rejected as error:
-            with self._reception.lock:
-                is_surplus = self._is_complete()
-            if is_surplus:
-                # The migration has all that it needs, and does not depend on who else connects.
-                channel.shut_down()
-            else:
-                self._reception.fail(error, error.channel)
+            self._turn_away(channel, error)
+        except BaseException as error:  # noqa: BLE001  # memory may be short here as well as anywhere
+            self._turn_away(channel, Rejected(Reason.EMBEDDER, read=f"a connection raised {error!r}"))
+
+    def _turn_away(self, channel: ChannelSocket, error: Rejected) -> None:
+        with self._reception.lock:
+            is_surplus = self._is_complete()
+        if is_surplus:
+            # The migration has all that it needs, and does not depend on who else connects.
+            channel.shut_down()
+        else:
+            self._reception.fail(error, error.channel)
 
     def _name(self, channel: ChannelSocket) -> str:
         hello = memoryview(bytearray(HELLO_SIZE))

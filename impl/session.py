@@ -13,7 +13,7 @@ from colofd.impl.phases import Phase
 from colofd.impl.reception import EndedError, Reception
 from colofd.impl.snapshot import Leases
 from colofd.impl.stream import MainStream
-from colofd.impl.threads import JoinableThread, run_receiver
+from colofd.impl.threads import JoinableThread, run_receiver, start
 from colofd.spec.constants import MAIN_CHANNEL, Step, channel_name
 from colofd.spec.reasons import Reason, Rejected
 
@@ -41,7 +41,7 @@ class Session:
             if not self._is_begun and not self._reception.is_ended:
                 self._is_begun = True
                 self.connections.begin()
-                self._threads[0].start()
+                start(self._threads[0], self._reception)
         return self.connections
 
     def is_own_thread(self) -> bool:
@@ -84,7 +84,8 @@ class Session:
             self._threads.extend(receivers)
             reception.enter(Phase.PRECOPY, Step.START, of=frozenset({Phase.SETUP}))
         for receiver in receivers:
-            receiver.start()
+            if not start(receiver, reception):
+                raise EndedError
         return MainChannel(self._stream, reception, self._barrier)
 
     def _receiver(self, name: str) -> JoinableThread:

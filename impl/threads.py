@@ -41,6 +41,16 @@ class JoinableThread(threading.Thread):
         return True
 
 
+def start(thread: JoinableThread, reception: Reception) -> bool:
+    """Start a thread, and return whether there was one to be had; otherwise the destination fails (EMBEDDER)."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        reception.fail(Rejected(Reason.EMBEDDER, read=f"{thread.name}: {error!r}", expected="a thread"), "")
+        return False
+    return True
+
+
 def run_receiver(channel: str, reception: Reception, receive: Callable[[], None]) -> None:
     """Run the receive function of a channel in its thread, from start to EXIT."""
 
