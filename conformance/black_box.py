@@ -38,6 +38,8 @@ class Version:
     dialect: Dialect = field(default_factory=Dialect)
     lacks_colo: str = ""
     lacks_multifd_with_colo: str = ""
+    accepts_open_round: str = ""
+    """Why it need not refuse the end of precopy in the middle of a round."""
 
     def why_not_colo(self, options: Options) -> str:
         """Return why this set-up cannot have COLO; empty if it can."""
@@ -182,6 +184,21 @@ class BlackBoxRun:
         else:
             self._wait_until(self._receiver.is_completed, "complete")
         self._compare_commit(Step.ENTER_COLO if self.options.colo else Step.COMPLETE)
+
+    def end_precopy_in_a_round(self, channel: str, pages: Sequence[int]) -> None:
+        """Send pages on a multifd channel and end precopy without the end of that round: nobody knows whether they are all there."""
+        if self._version.accepts_open_round:
+            raise NotObservable(self._version.accepts_open_round)
+        self.send(channel, pages)
+        self._note("precopy ends, and the round does not")
+        self.peer.put_precopy_end()
+        rule = Step.ENTER_COLO if self.options.colo else Step.COMPLETE
+        end = time.monotonic() + self._seconds
+        while not self._receiver.has_failed():
+            if time.monotonic() > end or self._receiver.is_completed() or self._receiver.is_in_colo():
+                raise self._violation(rule, f"pages {listed(pages)} came after the last end of a round, and it does not give up")
+            time.sleep(_POLL_SECONDS)
+        self.checked[Step.GIVE_UP] = 1
 
     def begin_checkpoint(self) -> None:
         """The primary stops its guest and asks for a checkpoint."""

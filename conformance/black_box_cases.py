@@ -38,6 +38,7 @@ ABOUT: Final = {
     "failover_when_answered": Step.ANSWER,
     "failover_in_a_flush": Step.FLUSH_BEGIN,
     "own_write_over_records": Step.MAIN_MIRROR,
+    "round_left_open": Step.RELEASE,
     "failover_in_full_flow": Step.MIRROR,
     "failover_at_the_answer": Step.ANSWER,
     "drawn": ISOLATION,
@@ -89,6 +90,13 @@ def directed_cases() -> Iterator[Case]:
     some: Any = plain
     yield Case(some.__name__, Options(), some, is_main_last=True)
     yield from (Case(own_write_over_records.__name__, options, own_write_over_records) for options in (Options(), Options(channels=0)))
+    yield from (Case(round_left_open.__name__, options, round_left_open) for options in (Options(), Options(colo=False)))
+
+
+def round_left_open(run: BlackBoxRun) -> None:
+    """Precopy ends in the middle of a round: the migration fails, for a page may be on its way."""
+    run.primary_writes(2, 1)
+    run.end_precopy_in_a_round("mfd0", [2, 3])
 
 
 def own_write_over_records(run: BlackBoxRun) -> None:

@@ -16,6 +16,7 @@ from colofd.model.decode import Context, Visit
 from colofd.spec.constants import (
     HELLO_SIZE,
     MAIN_CHANNEL,
+    PACKET_FIXED_SIZE,
     TARGET_PAGE_SIZE,
     UUID_SIZE,
     ColoMessage,
@@ -43,6 +44,7 @@ _REPLIES: Final = 32
 """PONG, SHUT, CHECKPOINT_READY, and three replies."""
 _WITHOUT_RETURN_PATH: Final = 16
 """CHECKPOINT_READY, and three replies."""
+_AGAIN: Final = "in another way"
 _OWN: Final = "mfd1"
 """The multifd channel that cases edit."""
 
@@ -128,8 +130,8 @@ def violations(valid: Sequence[Conversation]) -> list[Conversation]:
     found: dict[tuple[str, bool], Conversation] = {}
     for each in valid:
         for case in broken(each):
-            is_of_any_stream = case.check_id == "wire.truncated" or case.check_id.startswith("wire.payload.")
-            found.setdefault((case.id if is_of_any_stream else case.check_id, case.options.colo), case)
+            is_one_of_many = case.check_id == "wire.truncated" or case.check_id.startswith("wire.payload.") or _AGAIN in case.id
+            found.setdefault((case.id if is_one_of_many else case.check_id, case.options.colo), case)
     return list(found.values())
 
 
@@ -279,12 +281,16 @@ def _whole(valid: Conversation) -> Iterator[Conversation]:
     yield replace(cut, ram={0: _FIRST[:_CUT_AT] + bytes(PAGE - _CUT_AT)}) if valid.kind == "main" else cut
     if valid.id == _main_only().id:
         yield from (valid.with_own(f"{check}.violated in {valid.id}", check, data) for check, data in _BY_HAND.items())
+        prefix = own.replace(stream.stream_header(MACHINE), stream.stream_header(MACHINE[:-1]), 1)
+        yield valid.with_own(f"wire.configuration.machine {_AGAIN} in {valid.id}", "wire.configuration.machine", prefix)
         yield valid.with_own("wire.trailing", "wire.trailing", own + b"\0")
         yield from (replace(valid.with_own(check, check, data), is_cut=True) for check, data in _descriptions(own))
     if valid.own == _OWN and not valid.options.colo and valid.options.compression is Compression.NONE:
         check, sync = PAGES_COME_AFTER_SYNC.id, stream.PacketWriter(Compression.NONE, PAGE).sync()
         late = own.replace(sync, b"", 1) + sync
         yield valid.with_own(f"{check}.violated in {valid.id}", check, late)
+    if valid.id == f"precopy-{Compression.NONE}":
+        yield from (valid.with_own(f"{check} {_AGAIN} in {valid.id}", check, data) for check, data in _further(own))
     if valid.own == _OWN and not valid.options.colo and valid.options.compression is not Compression.NONE:
         # A later packet of a compressed channel goes on in the middle of a stream: the damaged one is the first.
         before, sync = HELLO_SIZE + packet_size(PAGE), stream.PacketWriter(valid.options.compression, PAGE).sync()
@@ -292,6 +298,19 @@ def _whole(valid: Conversation) -> Iterator[Conversation]:
             damaged = valid.with_own(f"wire.payload.{name} in {valid.id}", f"wire.payload.{name}", own[:before] + packet + 2 * sync)
             # The page that a payload ends in, or goes on behind, is the only one whose content arrives as a whole.
             yield replace(damaged, ram={0: b"\x09" * PAGE})
+
+
+def _further(own: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a check and a multifd channel in which nothing but that is wrong, where another edit may be refused for another reason."""
+    at = HELLO_SIZE + packet_size(PAGE)
+
+    def edited(offset: int, data: bytes) -> bytes:
+        return own[: at + offset] + data + own[at + offset + len(data) :]
+
+    # Two pages with content and two of zeros: in a packet with less room, and one of them inside of the page that it was.
+    yield "wire.packet.normal-pages", edited(12, stream.be32(1))
+    yield "wire.packet.zero-pages", edited(12, stream.be32(3))
+    yield "wire.packet.offset-alignment", edited(PACKET_FIXED_SIZE, stream.be64(PAGE + 1))
 
 
 def _truncated(valid: Conversation) -> bytes:

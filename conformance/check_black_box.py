@@ -12,6 +12,7 @@ from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
 from colofd.spec.constants import Step
+from colofd.spec.profiles import STRICT
 from colofd.spec.protocol import BOTH_SIDES
 
 RACES: Final = 30
@@ -62,7 +63,8 @@ def version_of(known: Known) -> Version:
         enables_colo="needs.enable-colo" in ids,
     )
     with_multifd = [f"{each.id}: {each.instead}" for each in known.deviations if each.id == "lacks.multifd-with-colo"]
-    return Version(dialect, lacks_multifd_with_colo="; ".join(with_multifd))
+    nobody_looked = "" if known.profile == STRICT else f"nobody has looked what {known.profile} does with a round that is left open"
+    return Version(dialect, lacks_multifd_with_colo="; ".join(with_multifd), accepts_open_round=nobody_looked)
 
 
 def _rulings(findings: Findings, known: Known, version: Version) -> dict[str, Ruling]:

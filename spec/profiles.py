@@ -123,7 +123,7 @@ _RECEIVING: Final = (
         "packet.before-first-sync",
         "A packet that comes before the block list finds no receivedmap.",
         "migration/ram.c:ram_load_setup, migration/multifd.c:multifd_recv_new_channel",
-        {Q111: Evidence.READ, Q100: Evidence.OBSERVED, Q72: Evidence.OBSERVED},
+        _OBSERVED,
         "receivedmap allocated late",
         loses=("own.receivedmap-lifetime",),
         unchecked=("wire.packet.before-first-sync",),
@@ -292,6 +292,13 @@ _UNCHECKED: Final = (
             "wire.description.page-size",
             "wire.trailing",
         ),
+    ),
+    Deviation(
+        "unchecked.machine-prefix",
+        "The machine type is compared over the length that was received: the beginning of its name is enough.",
+        "migration/savevm.c:configuration_post_load",
+        _OBSERVED,
+        unchecked=("wire.configuration.machine",),
     ),
     Deviation(
         "received.xbzrle",

@@ -180,7 +180,7 @@ static const char *write_guest(struct json where, FILE *file)
 /* RAM is looked at while nobody writes it: between flushes, and when the threads of a failed migration have ended. */
 static const char *show_guest(FILE *file)
 {
-    if (receiver->phase == FAILED)
+    if (receiver_has_failed(receiver))
         receiver_rest(receiver);
     pthread_mutex_lock(&receiver->guest_lock);
     size_t written = fwrite(receiver->guest, receiver->options.page_size, receiver->pages, file);

@@ -66,17 +66,15 @@ void fail(struct receiver *r, const char *channel, const char *reason, int64_t a
             r->phase = FAILED;
     }
     pthread_mutex_unlock(&r->lock);
-    if (BUG != BUG_DEAD_CHANNEL_WAKES_NOBODY)
-        shut_down(r);
+    shut_down(r);
 }
 
 /* End this thread: nothing is received any more. */
 _Noreturn void leave(struct channel *c)
 {
     pthread_mutex_lock(&c->receiver->lock);
-    c->has_ended = true;
-    if (BUG != BUG_DEAD_CHANNEL_WAKES_NOBODY)
-        pthread_cond_broadcast(&c->receiver->changed);
+    c->has_ended = BUG != BUG_DEAD_CHANNEL_TELLS_NOBODY;
+    pthread_cond_broadcast(&c->receiver->changed);
     pthread_mutex_unlock(&c->receiver->lock);
     pthread_exit(NULL);
 }
@@ -89,7 +87,8 @@ _Noreturn void refuse(struct channel *c, const char *reason, uint64_t at, const 
     va_start(values, format);
     vsnprintf(words, sizeof words, format, values);
     va_end(values);
-    fail(c->receiver, c->name, reason, (int64_t)at, words);
+    if (BUG != BUG_DEAD_CHANNEL_TELLS_NOBODY || c == c->receiver->main)
+        fail(c->receiver, c->name, reason, (int64_t)at, words);
     leave(c);
 }
 

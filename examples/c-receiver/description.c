@@ -166,7 +166,5 @@ void read_device_sections(struct channel *c, uint8_t first)
             wrong = at + walk.wrong;
         }
     }
-    if (c->receiver->has_error)
-        leave(c);
     refuse(c, refusal, wrong, "no description of %zu bytes", size);
 }

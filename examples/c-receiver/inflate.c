@@ -16,6 +16,8 @@ ZSTD_DStream *ZSTD_createDStream(void);
 size_t ZSTD_freeDStream(ZSTD_DStream *stream);
 size_t ZSTD_decompressStream(ZSTD_DStream *stream, ZSTD_outBuffer *output, ZSTD_inBuffer *input);
 unsigned ZSTD_isError(size_t code);
+size_t ZSTD_DCtx_setParameter(ZSTD_DStream *stream, int parameter, int value);
+enum { ZSTD_d_windowLogMax = 100, WINDOW_LOG = 25 }; /* what the highest level of a primary asks for */
 #endif
 
 struct inflater {
@@ -53,7 +55,8 @@ struct inflater *inflater_new(enum compression compression)
         abort();
 #endif
 #ifdef HAVE_ZSTD
-    if (compression == ZSTD && !(inflater->zstd = ZSTD_createDStream()))
+    if (compression == ZSTD && (!(inflater->zstd = ZSTD_createDStream())
+            || ZSTD_isError(ZSTD_DCtx_setParameter(inflater->zstd, ZSTD_d_windowLogMax, WINDOW_LOG))))
         abort();
 #endif
     return inflater;

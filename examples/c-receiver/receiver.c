@@ -338,6 +338,14 @@ static void free_what_receiving_needs(struct receiver *r)
     r->connected = 0;
 }
 
+bool receiver_has_failed(struct receiver *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool has_failed = r->phase == FAILED;
+    pthread_mutex_unlock(&r->lock);
+    return has_failed;
+}
+
 /* Take over: the guest goes on from the last commit. A flush that has begun is finished first; false outside of COLO. */
 bool receiver_fail_over(struct receiver *r)
 {

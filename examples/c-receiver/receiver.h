@@ -90,6 +90,7 @@ struct receiver {
 
 /* receiver.c */
 struct receiver *receiver_start(const struct options *options, int listener);
+bool receiver_has_failed(struct receiver *r);
 bool receiver_fail_over(struct receiver *r);
 bool receiver_write_guest(struct receiver *r, uint64_t page, const uint8_t *content);
 void receiver_rest(struct receiver *r);
