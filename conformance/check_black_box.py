@@ -6,6 +6,7 @@ from typing import Final, Protocol
 from colofd.conformance.black_box import ISOLATION, BlackBox, Version
 from colofd.conformance.black_box_schedules import Findings, run_all_directed, run_all_drawn, run_race
 from colofd.conformance.black_box_wire import Witness, check_black_box_wire
+from colofd.conformance.counterexample import Keeper
 from colofd.conformance.known_deviations import Known, because
 from colofd.conformance.primary import Dialect, RoundEnd, ZeroPages
 from colofd.conformance.rulings import Outcome, Ruling
@@ -34,10 +35,11 @@ MakeSubject = Callable[[Options], Subject]
 
 
 def check_black_box(
-    make: MakeSubject, profile: str, drawn: int, seed: int, progress: Callable[[str], None]
+    make: MakeSubject, profile: str, drawn: int, seed: int, progress: Callable[[str], None], keeper: Keeper | None = None
 ) -> tuple[dict[str, Ruling], int]:
     """Run the directed schedules, the race, drawn schedules and the wire cases; `profile` says what is known of the receiver's version.
 
+    What is new goes to the keeper, too.
     Returns the rulings by the id of a rule, of a clause, of a wire check or of what else is claimed, and how much was put to it.
     """
     findings, known = Findings(), Known(profile)
@@ -47,6 +49,10 @@ def check_black_box(
     run_race(make, findings, RACES, SECONDS, version)
     progress(f"{drawn} drawn schedules")
     run_all_drawn(make, findings, drawn, seed, SECONDS, version)
+    if keeper is not None:
+        for identifier in findings.violations:
+            if new := _new(findings.violations[identifier], known):
+                keeper.outside(make, new[0], version)
     wire = check_black_box_wire(make, version, progress)
     for name, violation in wire.hangs:
         findings.violations.setdefault(violation.rule, []).append((name, violation))
@@ -88,11 +94,15 @@ def _ruling(findings: Findings, known: Known, version: Version, identifier: str)
 
 
 def _broken(broken: Sequence[tuple[str, Violation]], known: Known) -> Ruling:
-    explained = [known.shown_by(violation, name) for name, violation in broken]
-    new = [violation for (_, violation), deviations in zip(broken, explained, strict=True) if not deviations]
+    new = _new(broken, known)
     shown = new[0] if new else broken[0][1]
     evidence: dict[str, int | list[str]] = {"broken": len(broken), "schedule": list(shown.moves)}
     if new:
         return Ruling(Outcome.VIOLATED, shown.why, evidence)
-    some = {each.id: each for deviations in explained for each in deviations}
+    some = {each.id: each for name, violation in broken for each in known.shown_by(violation, name)}
     return Ruling(Outcome.KNOWN_DEVIATION, f"{shown.why}; {because(known.profile, tuple(some.values()))}", evidence)
+
+
+def _new(broken: Sequence[tuple[str, Violation]], known: Known) -> list[Violation]:
+    """Return what is not known of the versions."""
+    return [violation for name, violation in broken if not known.shown_by(violation, name)]

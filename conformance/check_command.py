@@ -15,19 +15,25 @@ import msgspec
 
 from colofd.conformance.adapter_transport import ATTACH
 from colofd.conformance.adapter_validation import validate
+from colofd.conformance.black_box import NotObservable
 from colofd.conformance.black_box_built_in import BuiltInFromOutside
 from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.check_schedule import violation_of
 from colofd.conformance.check_vectors import check_vectors, vectors_text
+from colofd.conformance.counterexample import Keeper, Kept, kept_text
+from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.exec_subject import EXEC
 from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
 from colofd.conformance.foreign import FOREIGN, check_foreign
 from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
+from colofd.conformance.put_schedule import CannotMake
 from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
 from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.saved_schedule import load
 from colofd.conformance.subjects import SUBJECTS
 from colofd.conformance.unknown_names import UnknownName
 from colofd.conformance.wire_check import check_wire
@@ -61,6 +67,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     conclusive_schedules: int
     schedules_from_outside: int
     rerun: str
+    kept: list[Kept] = []
 
     @property
     def exit_code(self) -> int:
@@ -89,9 +96,27 @@ class CheckReport(msgspec.Struct, frozen=True):
     help="Play the vectors that `colofd fill DIR` has written, and nothing else.",
 )
 @click.option("--only", metavar="ID", default="", help="With --vectors: only those whose id begins with this, and their twins.")
+@click.option(
+    "--save",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Make each new violation short, and write it there: schedule, vector, pytest file, picture.",
+)
+@click.option(
+    "--schedule", metavar="FILE", type=click.Path(path_type=Path), help="Put one schedule that --save has written, and nothing else."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def check(
-    subject: str, profile: str, against: str | None, seed: int, is_validated: bool, vectors: Path | None, only: str, as_json: bool
+    subject: str,
+    profile: str,
+    against: str | None,
+    seed: int,
+    is_validated: bool,
+    vectors: Path | None,
+    only: str,
+    save: Path | None,
+    schedule: Path | None,
+    as_json: bool,
 ) -> None:
     """Check whether a receiver obeys the spec.
 
@@ -123,8 +148,11 @@ def check(
     try:
         if vectors is not None:
             _check_vectors(subject, vectors, against, only, as_json=as_json)
+        if schedule is not None:
+            _check_schedule(subject, schedule, as_json=as_json)
+        keeper = None if save is None else Keeper(subject, save, _show_progress)
         run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
-        report = run(subject, profile, seed, _show_progress, against)
+        report = run(subject, profile, seed, _show_progress, against, keeper)
     except QemuUnavailable as error:
         _show_progress("")
         click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
@@ -153,7 +181,22 @@ def _check_vectors(subject: str, folder: Path, against: str | None, only: str, *
     sys.exit(report.exit_code)
 
 
-def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
+def _check_schedule(subject: str, path: Path, *, as_json: bool) -> None:
+    schedule = load(path)
+    try:
+        violation = violation_of(subject, schedule)
+    except (NotObservable, CannotMake) as reason:
+        hint = "a schedule says with `seen` how the receiver is looked at"
+        raise Diagnostic("schedule-not-possible", f"{subject} cannot be put through it", str(reason), hint) from reason
+    rule, why = (violation.rule, violation.why) if violation else ("", "")
+    text = str(violation) if violation else f"holds: {len(schedule.moves)} moves, and nothing is violated"
+    click.echo(msgspec.json.encode({"subject": subject, "schedule": str(path), "violated": rule, "why": why}) if as_json else text)
+    sys.exit(1 if violation else 0)
+
+
+def run_qemu_check(
+    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+) -> CheckReport:
     """Check a real QEMU, by default against the profile of its version. QemuUnavailable if it cannot be had."""
     # Only here, for the package qemu.qmp is an extra.
     from colofd.conformance.qemu.subject import QemuReceiver  # noqa: PLC0415
@@ -162,7 +205,9 @@ def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[st
     qemu = get(name, progress) if name in VERSIONS else at_path(Path(name))
     number = ".".join(qemu.version.split(".")[:2])
     against = against or (f"qemu-{number}" if f"qemu-{number}" in PROFILES_OF_QEMU else STRICT)
-    rules, schedules = check_black_box(lambda options: QemuReceiver(qemu, options), against, PROFILES[profile].drawn, seed, progress)
+    rules, schedules = check_black_box(
+        lambda options: QemuReceiver(qemu, options), against, PROFILES[profile].drawn, seed, progress, keeper
+    )
     return CheckReport(
         subject=subject,
         version=qemu.version,
@@ -175,14 +220,17 @@ def run_qemu_check(subject: str, profile: str, seed: int, progress: Callable[[st
         micro_steps=0,
         conclusive_schedules=0,
         schedules_from_outside=schedules,
+        kept=keeper.kept if keeper else [],
         rerun=f"colofd check {subject} --profile {profile} --seed {seed} --against {against}",
     )
 
 
-def run_foreign_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
+def run_foreign_check(
+    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+) -> CheckReport:
     """Check anybody's receiver. Diagnostic if it cannot be spoken to, SmokeFailure if nothing works."""
     against = against or STRICT
-    found = check_foreign(subject, profile, seed, against, progress)
+    found = check_foreign(subject, profile, seed, against, progress, keeper)
     return CheckReport(
         subject=f"{subject} ({found.hello.name})",
         version=found.hello.version,
@@ -195,6 +243,7 @@ def run_foreign_check(subject: str, profile: str, seed: int, progress: Callable[
         micro_steps=0,
         conclusive_schedules=0,
         schedules_from_outside=found.schedules,
+        kept=keeper.kept if keeper else [],
         rerun=f"colofd check {shlex.quote(subject)} --profile {profile} --seed {seed} --against {against}",
     )
 
@@ -207,7 +256,9 @@ def _validate(subject: str) -> None:
     click.echo("the adapter answers as it should")
 
 
-def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None) -> CheckReport:
+def run_check(
+    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+) -> CheckReport:
     """Run a whole check; a second process tries the wire cases and replays recordings meanwhile. SmokeFailure if nothing works."""
     against = against or STRICT
     campaign = Campaign(SUBJECTS[subject], seed, progress, against=against)
@@ -217,13 +268,16 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         further: Future[dict[str, Ruling]] = pool.submit(check_further)
         replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
         campaign.run(PROFILES[profile])
+        if keeper is not None:
+            for violation in campaign.violations.values():
+                keeper.within(campaign.factory, violation)
         progress("wire checks")
         known = Known(against)
         rules = campaign.rulings() | {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
         rules |= further.result()
         from_outside = 0
         if subject in FROM_OUTSIDE:
-            seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress)
+            seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress, keeper)
             # What holds from outside was seen better from within.
             rules |= {identifier: ruling for identifier, ruling in seen.items() if ruling.outcome in TROUBLE}
         captures = []
@@ -242,6 +296,7 @@ def run_check(subject: str, profile: str, seed: int, progress: Callable[[str], N
         micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
         conclusive_schedules=campaign.tally.conclusive,
         schedules_from_outside=from_outside,
+        kept=keeper.kept if keeper else [],
         rerun=f"colofd check {subject} --profile {profile} --seed {seed}{f' --against {against}' if against != STRICT else ''}",
     )
 
@@ -261,6 +316,7 @@ def _text(report: CheckReport) -> list[str]:
         lines += ["", *(_capture(capture) for capture in report.captures)]
     lines += ["", *_not_observable(report.rules), _schedules(report), _counted(report.rules)]
     lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
+    lines += [line for kept in report.kept for line in ["", *kept_text(kept)]]
     lines.append(f"again: {report.rerun}")
     return lines
 

@@ -13,6 +13,8 @@ from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from colofd.conformance.lockstep import Lockstep
+from colofd.conformance.recording import recording
+from colofd.conformance.saved_schedule import Seen
 from colofd.conformance.schedules import CONTENTS, VARIANTS, Tally
 from colofd.conformance.subjects import Factory, Options
 from colofd.conformance.violation import Violation
@@ -74,7 +76,7 @@ class Schedule(RuleBasedStateMachine):
     def connect(self, options: Options) -> None:
         """Begin: a receiver in one of the set-ups."""
         self.setup.search.begin_try()
-        self.lockstep = Lockstep(self.setup.factory, options, spec=self.setup.spec)
+        self.lockstep = recording(Lockstep(self.setup.factory, options, spec=self.setup.spec), Seen.WITHIN)
 
     @precondition(lambda self: not self.is_over and self.lockstep.can_primary_write())
     @rule(page=_PAGES, content=_CONTENTS)

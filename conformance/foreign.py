@@ -18,6 +18,7 @@ from colofd.conformance.black_box_schedules import run_schedule
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.check import PROFILES, SmokeFailure
 from colofd.conformance.check_black_box import SECONDS, Subject, check_black_box
+from colofd.conformance.counterexample import Keeper
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.exec_subject import EXEC, AdapterPool
 from colofd.conformance.rulings import Ruling
@@ -71,13 +72,20 @@ def run_conformance(
 
     Raises SmokeFailure if the simplest schedule does not go through.
     """
-    return _checked(_looking(factory), Hello("python", "", 1), profile, seed, against, lambda _what: None).rules
+    make = _looking(factory)
+    smoke(make, _say_nothing)
+    rules, _ = check_black_box(make, against, PROFILES[profile].drawn, seed, _say_nothing)
+    return rules
 
 
-def check_foreign(subject: str, profile: str, seed: int, against: str, progress: Callable[[str], None]) -> ForeignReport:
+def check_foreign(
+    subject: str, profile: str, seed: int, against: str, progress: Callable[[str], None], keeper: Keeper | None = None
+) -> ForeignReport:
     """Check a receiver by its name on the command line. Diagnostic if it cannot be spoken to, SmokeFailure if nothing goes through."""
     with opened(subject) as (make, hello):
-        return _checked(make, hello, profile, seed, against, progress)
+        smoke(make, progress)
+        rules, schedules = check_black_box(make, against, PROFILES[profile].drawn, seed, progress, keeper)
+        return ForeignReport(hello, rules, schedules)
 
 
 @contextlib.contextmanager
@@ -99,10 +107,8 @@ def smoke(make: MakeSubject, progress: Callable[[str], None]) -> None:
         raise SmokeFailure(str(violation)) from violation
 
 
-def _checked(make: MakeSubject, hello: Hello, profile: str, seed: int, against: str, progress: Callable[[str], None]) -> ForeignReport:
-    smoke(make, progress)
-    rules, schedules = check_black_box(make, against, PROFILES[profile].drawn, seed, progress)
-    return ForeignReport(hello, rules, schedules)
+def _say_nothing(_what: str) -> None:
+    """Show no progress."""
 
 
 def _factory(subject: str) -> Callable[[Options], Any]:

@@ -5,6 +5,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from colofd.conformance.saved_schedule import MOVES, Move, SavedSchedule, Seen
 from colofd.conformance.violation import Violation
 
@@ -24,7 +26,7 @@ class _Recording:
         return partial(self._make, name, found) if name in MOVES else found
 
     def _make(self, name: str, move: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        self._moves.append(Move(name, [_plain(each) for each in arguments], named))
+        self._moves.append(Move(name, _plain(arguments), {key: _plain(value) for key, value in named.items()}))
         try:
             return move(*arguments, **named)
         except Violation as violation:
@@ -41,4 +43,6 @@ def _plain(value: Any) -> Any:
     """Return an argument as JSON has it."""
     if isinstance(value, StrEnum):
         return value.value
-    return value if isinstance(value, str | int | float) else [int(each) for each in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.item() if isinstance(value, np.generic) else [_plain(each) for each in value]

@@ -6,6 +6,8 @@ from typing import Final
 
 from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.lockstep import Lockstep
+from colofd.conformance.recording import recording
+from colofd.conformance.saved_schedule import Seen
 from colofd.conformance.subjects import Factory, Options
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
 from colofd.spec.language import Spec
@@ -314,7 +316,7 @@ def run_directed(
 
     `is_watched`: every clause is checked after every micro-step, and it is counted where it says something.
     """
-    run = Lockstep(factory, options, stall_seconds, is_watched=is_watched, spec=spec)
+    run = recording(Lockstep(factory, options, stall_seconds, is_watched=is_watched, spec=spec), Seen.WITHIN)
     try:
         schedule(run)
         run.close()

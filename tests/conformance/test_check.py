@@ -35,6 +35,7 @@ KEYS = {
     "micro_steps",
     "conclusive_schedules",
     "schedules_from_outside",
+    "kept",
     "rerun",
 }
 CAPTURE = "none-precopy-mfd2-none"
