@@ -46,6 +46,8 @@ ABOUT: Final = {
 """By the name of a schedule, the id of the rule or clause that it is directed at. `plain` is about the end of precopy."""
 
 _PACKETS_AT_ONCE: Final = 8
+_PATIENCE: Final = 1.0
+"""Seconds that a channel may take to get into its flow, before the failover of a race."""
 _STEP: Final = 0.0001
 """Seconds by which the failover of a race comes later than that before, if that came too early, or earlier."""
 
@@ -133,10 +135,13 @@ def failover_in_full_flow(run: BlackBoxRun) -> None:
     room = pages_per_packet(run.options.page_size)
     shares = {name: range(number * room, (number + 1) * room) for number, name in enumerate(run.peer.channels)}
     stop = threading.Event()
-    flows = [threading.Thread(target=_flow, args=(run, name, list(pages), stop)) for name, pages in shares.items()]
+    flowing = {name: threading.Event() for name in shares}
+    flows = [threading.Thread(target=_flow, args=(run, name, list(pages), stop, flowing[name])) for name, pages in shares.items()]
     for flow in flows:
         flow.start()
     try:
+        for begun in flowing.values():
+            begun.wait(_PATIENCE)
         run.failover()
     finally:
         stop.set()
@@ -144,13 +149,14 @@ def failover_in_full_flow(run: BlackBoxRun) -> None:
             flow.join()
 
 
-def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.Event) -> None:
+def _flow(run: BlackBoxRun, channel: str, pages: Sequence[int], stop: threading.Event, flowing: threading.Event) -> None:
     # Made once: a channel that runs dry has no packet to hold.
     run.note_arrivals(channel, pages)
     packets = run.peer.packet(channel, run.peer.take(pages)) * _PACKETS_AT_ONCE
     with contextlib.suppress(OSError):
         while not stop.is_set():
             run.peer.ends[channel].sendall(packets)
+            flowing.set()
 
 
 @dataclass
