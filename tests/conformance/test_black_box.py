@@ -6,7 +6,7 @@ import pytest
 
 from colofd.conformance.black_box import NotObservable
 from colofd.conformance.black_box_built_in import BuiltInFromOutside as BuiltIn
-from colofd.conformance.black_box_cases import ABOUT, FULL_FLOW, directed_cases, failover_in_full_flow, race_cases
+from colofd.conformance.black_box_cases import FULL_FLOW, failover_in_full_flow
 from colofd.conformance.black_box_schedules import Findings, run_all_directed, run_all_drawn, run_race, run_schedule
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import Qemu, QemuUnavailable, get
