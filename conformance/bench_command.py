@@ -54,6 +54,8 @@ def bench(
     In each round the reference runs before and after ours; where it differs too much from itself, the row has no number.
 
     Exit codes: 0 all musts are met, 1 one is missed, 2 it could not be run or measured.
+
+    Example: colofd bench --rows random,flush
     """
     try:
         with Workshop(compiler) as workshop:

@@ -107,6 +107,8 @@ def decode(source: str, kind: str | None, page_size: int | None, capabilities: s
     DIR is a capture, or the name of one that is shipped; FILE holds the bytes of one channel, raw or as .xz.
 
     Exit codes: 0 every byte is decoded, 1 the first bad byte is refused, 2 it could not be run.
+
+    Example: colofd decode colo-mfd2-slow
     """
     if kind is not None:
         context = _context(kind, page_size, capabilities)

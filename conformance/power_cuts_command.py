@@ -18,6 +18,8 @@ def cut_power(seeds: int, controls: bool) -> None:
     What is reopened must be exactly the last checkpoint that was answered, or the one after, by its checksum.
 
     Exit codes: 0 it always is, and each control is found wrong; 1 not.
+
+    Example: colofd store power-cuts --controls
     """
     is_right = True
     click.echo("| old records are merged | barriers | states of the disk | different ones | wrong |\n| --- | --- | --- | --- | --- |")

@@ -29,7 +29,10 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the resul
 @profiles.command("list")
 @_as_json
 def list_profiles(as_json: bool) -> None:
-    """List the profiles."""
+    """List the profiles.
+
+    Example: colofd profiles list
+    """
     if as_json:
         found = [{"name": name, "doc": doc, "deviations": [each.id for each in deviations_of(name)]} for name, doc in PROFILES.items()]
         click.echo(json.dumps(found, indent=2))
@@ -48,7 +51,10 @@ def _count(name: str) -> str:
 @click.argument("name")
 @_as_json
 def show(name: str, as_json: bool) -> None:
-    """Show the deviations of one profile, what each of them loses, and the shortest run that shows it."""
+    """Show the deviations of one profile, what each of them loses, and the shortest run that shows it.
+
+    Example: colofd profiles show qemu-11.1
+    """
     found = _known(name)
     if as_json:
         described = [deviation_json(each, name) for each in found]
@@ -62,7 +68,10 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("other")
 @_as_json
 def diff(one: str, other: str, as_json: bool) -> None:
-    """Show what one profile does and another does not."""
+    """Show what one profile does and another does not.
+
+    Example: colofd profiles diff qemu-10.0 qemu-11.1
+    """
     changes = differences(one, other)
     if as_json:
         click.echo(json.dumps({"one": one, "other": other, "differences": changes}, indent=2))

@@ -33,6 +33,8 @@ def standby_trials(count: int, seed: int, wanted: str | None, as_json: bool) -> 
     The guest counts and checks its own memory. What the primary had at each answer is noted at the primary itself.
 
     Exit codes: 0 nothing is torn or lost, 1 something is, 2 it could not be run.
+
+    Example: colofd qemu standby-trials --trials 20
     """
     qemu = _qemu()
     # Only here, for the package qemu.qmp is an extra.
@@ -64,6 +66,8 @@ def standby_costs(memory: int, checkpoints: int, store: Path | None, as_json: bo
     """Compare a standby with QEMU's own secondary: pause of the primary, memory and CPU, with 1, 10 and 50 % of RAM dirty.
 
     Exit codes: 0 it was run, 2 it could not be.
+
+    Example: colofd qemu standby-costs
     """
     qemu = _qemu()
     # Only here, for the package qemu.qmp is an extra.

@@ -30,6 +30,8 @@ def replay(capture: str, on: str, trace_to: IO[bytes] | None, as_json: bool) -> 
     are compared byte for byte; RAM blocks without a recorded digest are compared between the receivers.
 
     Exit codes: 0 all is equal, 1 something differs or was refused, 2 it could not be run.
+
+    Example: colofd replay colo-mfd4-zstd
     """
     recorded = load(find(capture))
     names = READINGS if on == "both" else (on,)

@@ -33,6 +33,8 @@ def list_checkpoints(path: Path, as_json: bool) -> None:
     """List the checkpoints that QEMU can be started from. Works while a standby runs, too.
 
     Exit codes: 0 all is well; 1 a checkpoint is damaged; 2 it is no store.
+
+    Example: colofd store list /var/lib/colofd/guest
     """
     with _opened(path, is_locked=False) as opened:
         identity, saved = opened.identity, opened.saved
@@ -61,6 +63,8 @@ def verify(path: Path) -> None:
     """Read every page of every checkpoint, and compare its checksum. No standby may run on the store.
 
     Exit codes: 0 all is as it was written; 1 something is damaged; 2 it is no store, or in use.
+
+    Example: colofd store verify /var/lib/colofd/guest
     """
     is_damaged = False
     with _opened(path) as opened:
@@ -83,6 +87,8 @@ def export(path: Path, folder: Path, checkpoint: int | None) -> None:
     """Write a checkpoint into a new folder: a file of raw RAM for each block, and the device state (FULL sections, and EOF).
 
     Exit codes: 0 it is written; 1 it is damaged; 2 it is no store, or in use.
+
+    Example: colofd store export /var/lib/colofd/guest out
     """
     try:
         with _opened(path) as opened, opened.checkpoint(checkpoint) as reader:

@@ -1,8 +1,10 @@
 """The documents say what the code says."""
 
 import json
+import itertools
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -71,6 +73,28 @@ def test_commands_in_a_document_exist(document: Path) -> None:
         if words and words[0].endswith("bin/colofd"):
             options = [option for option in words[2:] if option.startswith("--")]
             assert [option for option in options if option not in options_of(words[1:])] == [], line
+
+
+def leaves(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that is no group, with all its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None, name
+        if isinstance(found, click.Group):
+            yield from leaves(found, (*words, name))
+        else:
+            yield " ".join((*words, name)), found
+
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*each, id=each[0]) for each in leaves(colofd)])
+def test_the_help_of_a_command_has_an_example(words: str, command: click.Command) -> None:
+    """Given a command, When its help is read, Then there is an example that calls it, with options that it has."""
+    _, _, example = f"{command.help}\n{command.epilog}".partition("Example")
+    called = [shlex.split(each) for each in re.findall(rf"colofd ({words}\b[^;]*)", example)]
+    assert called, "there is no example"
+    options = [word for each in called for word in itertools.takewhile(lambda word: word != "--", each) if word.startswith("--")]
+    assert [option for option in options if option not in options_of(words.split())] == []
 
 
 def options_of(words: list[str]) -> set[str]:

@@ -82,7 +82,7 @@ def test_what_cannot_be_seen_is_no_pass() -> None:
     """Given a schedule in which the guest writes, when it is run from outside, then it says that this cannot be done."""
 
     class WithoutGuest(BuiltIn):
-        write_guest = None
+        write_guest = None  # type: ignore[assignment]  # that it is missing is what the test is about
 
     with pytest.raises(NotObservable, match="cannot be made to write"):
         run_schedule(WithoutGuest, Options(), own_write_is_undone, SECONDS)  # type: ignore[arg-type]  # ends before it needs more

@@ -100,7 +100,7 @@ def test_a_wrong_receiver_fails(schedules: list[Vector], wire: list[tuple[Vector
     leaky = play(schedules[0], Leaky)
     assert leaky.outcome is Outcome.VIOLATED
     assert leaky.why == "phase.enter-colo: 1 pages of guest RAM are not as they should be"
-    assert "page 0 of ram: byte 0 is d8, not d9" in leaky.evidence["differs"]
+    assert "page 0 of ram: byte 0 is d8, not d9" in str(leaky.evidence["differs"])
     machine = next(vector for vector, _ in wire if vector.id == "wire.configuration.machine/precopy-bare")
     lax = play(machine, lambda setup: BuiltInForVectors(msgspec.structs.replace(setup, machine="isapc")))
     assert lax.why == "wire.configuration.machine: it does not come to refused within 10.0 s"
