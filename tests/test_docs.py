@@ -1,7 +1,7 @@
 """The documents say what the code says."""
 
-import json
 import itertools
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def leaves(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[st
 def test_the_help_of_a_command_has_an_example(words: str, command: click.Command) -> None:
     """Given a command, When its help is read, Then there is an example that calls it, with options that it has."""
     _, _, example = f"{command.help}\n{command.epilog}".partition("Example")
-    called = [shlex.split(each) for each in re.findall(rf"colofd ({words}\b[^;]*)", example)]
+    called = [shlex.split(each) for each in re.findall(rf"colofd ({words}\b[^;,]*)", example)]
     assert called, "there is no example"
     options = [word for each in called for word in itertools.takewhile(lambda word: word != "--", each) if word.startswith("--")]
     assert [option for option in options if option not in options_of(words.split())] == []
