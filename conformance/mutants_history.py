@@ -290,7 +290,7 @@ _THREAD_OF_2026: Final = (
     Past(
         "own-writes",
         "What the secondary's guest wrote itself must be undone, to the last moment.",
-        "colo.c:colo_incoming_start_dirty_log",
+        "ram.c:colo_incoming_start_dirty_log",
         ("flush.own-writes-kept", "flush.last-writes-forgotten", "flush.guest-stays-stopped", "fill.skipped"),
     ),
 )

@@ -1,7 +1,7 @@
 """Where the device sections end.
 
 FULL sections carry no length. A boundary is a candidate until the EOF byte and the vmdescription behind it
-account for every byte: sizes, names, instances, versions and ids (migration/savevm.c:vmstate_save_vmsd_v, qemu_savevm_state_vmdesc).
+account for every byte: sizes, names, instances, versions and ids (migration/vmstate.c:vmstate_save_vmsd_v).
 """
 
 import json

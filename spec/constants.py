@@ -167,7 +167,7 @@ COMPRESSION_FLAGS: Final = {
 
 
 def pages_per_packet(page_size: int) -> int:
-    """Return how many offsets a packet header holds: 128 for 4 KiB pages (multifd.c:multifd_setup)."""
+    """Return how many offsets a packet header holds: 128 for 4 KiB pages (multifd-nocomp.c:multifd_ram_page_count)."""
     return MULTIFD_PACKET_BYTES // page_size
 
 

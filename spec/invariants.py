@@ -210,7 +210,7 @@ def guest_runs_when(s: World) -> Expr[bool]:
     return s.guest_running == s.phase.within(Phase.IDLE, Phase.RECEIVING, Phase.RECEIVED, Phase.FAILOVER, Phase.COMPLETED)
 
 
-@clauses.clause("phase.own-dirty", source="migration/colo.c:colo_incoming_start_dirty_log")
+@clauses.clause("phase.own-dirty", source="migration/ram.c:colo_incoming_start_dirty_log")
 def own_dirty_when(s: World) -> Expr[bool]:
     """The secondary's dirty log is empty before its guest first runs, and while a flush is going on."""
     stopped = s.phase.within(Phase.SETUP, Phase.PRECOPY, Phase.FILLING, Phase.FLUSHING)

@@ -14,7 +14,7 @@ def primary_write(s: World, page: Expr[Page], value: Expr[Value]) -> None:
     s.unsent[page] = True
 
 
-@rules.rule("guest.secondary-write", by=Actor.GUEST, source="migration/colo.c:colo_incoming_start_dirty_log")
+@rules.rule("guest.secondary-write", by=Actor.GUEST, source="migration/ram.c:colo_incoming_start_dirty_log")
 def secondary_write(s: World, page: Expr[Page], value: Expr[Value]) -> None:
     """The secondary's guest writes a page of its own RAM; the dirty log notices."""
     s.when(s.guest_running)

@@ -165,7 +165,7 @@ CAPABILITIES_ARE_AS_MANY = Check(
 CAPABILITIES = Table(
     "main.configuration-capabilities",
     (Field("count", BE32, "number of names that follow", (CAPABILITIES_ARE_AS_MANY,)),),
-    "migration/savevm.c:vmstate_configuration_capabilities",
+    "migration/savevm.c:get_validatable_capabilities_count",
     "Sent if a validated capability is on.",
     follows="main.configuration-subsection",
 )

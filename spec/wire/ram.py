@@ -267,7 +267,7 @@ COMPRESS_PAGE = Table(
         Field("compressed_size", BE32, "bytes that follow"),
         Field("compressed", Raw(name("compressed_size")), "one zlib stream", payload=True),
     ),
-    "migration/ram-compress.c:compress_save_header, up to 9.0",
+    "migration/ram-compress.c:decompress_data_with_multi_threads, up to 9.0",
     "A page compressed by itself.",
     follows="ram.record",
     refused=Reason.RECORD_UNSUPPORTED,
