@@ -1,4 +1,4 @@
-"""The commands `colofd qemu matrix`, `failover`, `isolation` and `lost-writes`: our ends and real QEMUs, in both directions."""
+"""The commands `colofd qemu matrix`, `checkpoints`, `traces`, `failover`, `isolation` and `lost-writes`: our ends and real QEMUs."""
 
 import json
 import sys
@@ -51,6 +51,8 @@ def matrix(is_slice: bool, as_json: bool, as_markdown: bool, evidence: Path | No
     all of this very run. What cannot be run is shown as skipped, with the reason.
 
     Exit codes: 0 RAM is equal in all cells that could be run, 1 it is not in some, 2 none could be run.
+
+    Example: colofd qemu matrix --slice
     """
 
     def run() -> None:
@@ -79,6 +81,8 @@ def checkpoints(name: str, count: int, as_json: bool, as_markdown: bool) -> None
     """Receive many checkpoints in a row from a real primary whose guest writes, and compare RAM at each commit, while the primary waits.
 
     Exit codes: 0 all digests are equal, 1 some are not, 2 it could not be run.
+
+    Example: colofd qemu checkpoints --count 20
     """
 
     def run() -> None:
@@ -94,6 +98,30 @@ def checkpoints(name: str, count: int, as_json: bool, as_markdown: bool) -> None
 
 
 @click.command()
+@_as_json
+@_as_markdown
+def traces(as_json: bool, as_markdown: bool) -> None:
+    """Record real sources of each version, receive them again with every micro-step, and put these to the specification.
+
+    As a control, the same run with one event left out must be refused.
+
+    Exit codes: 0 all are accepted and the controls are not, 1 else, 2 it could not be run.
+
+    Example: colofd qemu traces
+    """
+
+    def run() -> None:
+        from colofd.conformance.qemu.traces import runs, trace_all  # noqa: PLC0415
+
+        found = trace_all(runs(), _progress)
+        text = interop_page.traces_text(found)
+        _print(found, lambda: interop_page.traces_section(found), text, as_json=as_json, as_markdown=as_markdown)
+        sys.exit(0 if all(each.is_right for each in found) else 1)
+
+    _needing_qemu(run)
+
+
+@click.command()
 @click.option("--kills", type=click.IntRange(0), default=0, show_default=True, help="Kill a real primary at so many random moments, too.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the moments.")
 @binary_option
@@ -103,6 +131,8 @@ def failover(name: str, kills: int, seed: int, as_json: bool, as_markdown: bool)
     """Run QEMU's own COLO scenarios with one of our ends on either side: the other one dies, and the survivor must have the last commit.
 
     Exit codes: 0 all survived or are known deviations, 1 something else happened, 2 it could not be run.
+
+    Example: colofd qemu failover --kills 10
     """
 
     def run() -> None:
@@ -132,6 +162,8 @@ def isolation(name: str, as_json: bool, as_markdown: bool) -> None:
     """Cut the stream of a checkpoint into a real secondary at every record and packet boundary: nothing of it may show in guest RAM.
 
     Exit codes: 0 nothing shows, 1 something does, 2 it could not be run.
+
+    Example: colofd qemu isolation
     """
 
     def run() -> None:
@@ -155,6 +187,8 @@ def lost_writes(name: str, tries: int, as_json: bool, as_markdown: bool) -> None
     """Count how often a real source leaves out what its guest wrote, in checkpoints and in precopy: under TCG and, for comparison, KVM.
 
     Exit codes: 0 it never does, 1 it does, 2 it could not be run.
+
+    Example: colofd qemu lost-writes --tries 10
     """
 
     def run() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from colofd.conformance.qemu.kills import Kill
     from colofd.conformance.qemu.lost_writes import LostWrites
     from colofd.conformance.qemu.matrix import Result
+    from colofd.conformance.qemu.traces import Traced
 
 
 def matrix_text(results: Sequence["Result"]) -> list[str]:
@@ -97,6 +98,29 @@ def checkpoints_section(rows: Sequence["Row"]) -> str:
         for each in rows
     ]
     return "\n".join([*head, *_table(header, cells), ""])
+
+
+def traces_text(found: Sequence["Traced"]) -> list[str]:
+    """Return one line for each recorded run."""
+    return ["  " + ", ".join(_traced(each)) for each in found]
+
+
+def traces_section(found: Sequence["Traced"]) -> str:
+    """Return what became of each recorded run as a table."""
+    head = [f"## Real runs as behaviours of the specification, {_today()}", "", "`colofd qemu traces`.", ""]
+    about = (
+        "What a real source sent is recorded and received again, and each micro-step is put to the specification, and to the profile of "
+        "the source's version. As a control, one event is left out: that must be refused."
+    )
+    header = ["source", "migration", "micro-steps", "by the specification", "by the version's profile", "control"]
+    return "\n".join([*head, about, "", *_table(header, [_traced(each) for each in found]), ""])
+
+
+def _traced(each: "Traced") -> list[str]:
+    kind = "COLO" if each.setting.colo else "precopy"
+    migration = f"{kind}, {each.setting.channels} channels, {each.setting.compression}"
+    verdicts = [f"refused: {told}" if told else "accepted" for told in (each.strict, each.profile, each.control)]
+    return [each.version.split()[0], migration, str(each.events), *verdicts]
 
 
 def failover_text(results: Sequence["Failover"]) -> list[str]:

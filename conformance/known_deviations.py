@@ -60,6 +60,11 @@ class Known:
         if len(self.changing) > 1:
             yield self.changing
 
+    def readings(self) -> Iterator[Spec]:
+        """Yield the specification itself, then with what these versions do otherwise: a deviation can show, and need not in each run."""
+        yield BOTH_SIDES
+        yield from map(deviating, self._candidates())
+
     def ruling(self, identifier: str, ruling: Ruling) -> Ruling:
         """Return the ruling on a wire check, as a known deviation if these versions do not make the check."""
         for each in self.deviations:

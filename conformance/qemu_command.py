@@ -6,7 +6,7 @@ import sys
 import click
 
 from colofd.conformance.findings_commands import finding, latch
-from colofd.conformance.interop_commands import checkpoints, failover, isolation, lost_writes, matrix
+from colofd.conformance.interop_commands import checkpoints, failover, isolation, lost_writes, matrix, traces
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, find, get
 from colofd.conformance.qemu_standby_command import standby_costs, standby_trials
 
@@ -41,7 +41,10 @@ def get_qemu(version: str, as_json: bool) -> None:
 
 @qemu.command("list")
 def list_qemus() -> None:
-    """Say which versions there are, and which of them are provisioned."""
+    """Say which versions there are, and which of them are provisioned.
+
+    Example: colofd qemu list
+    """
     for version in VERSIONS:
         found = find(version)
         click.echo(f"{version:5} {'not here: colofd qemu get ' + version if found is None else f'{found.version}, {found.program}'}")
@@ -56,5 +59,5 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-for _command in (matrix, checkpoints, failover, isolation, lost_writes, latch, finding, standby_trials, standby_costs):
+for _command in (matrix, checkpoints, traces, failover, isolation, lost_writes, latch, finding, standby_trials, standby_costs):
     qemu.add_command(_command)

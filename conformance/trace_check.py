@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,6 +52,20 @@ def check_trace(trace: TraceFile, spec: Spec) -> TraceReport:
     except Refused as refusal:
         return _explained(trace, spec, refusal)
     return TraceReport(trace.events, acceptor.accepted)
+
+
+def check_trace_against(trace: TraceFile, readings: Iterable[Spec]) -> tuple[TraceReport, Spec]:
+    """Accept or refuse a whole trace by any of some specifications; return the first that accepts it, or the one that got furthest."""
+    furthest: tuple[TraceReport, Spec] | None = None
+    for spec in readings:
+        report = check_trace(trace, spec)
+        if report.refused_at is None:
+            return report, spec
+        if furthest is None or report.accepted > furthest[0].accepted:
+            furthest = report, spec
+    if furthest is None:
+        raise ValueError("there is no specification")
+    return furthest
 
 
 def new_acceptor(trace: TraceFile, spec: Spec, machine_class: type[CompiledMachine] = CompiledMachine) -> Acceptor:

@@ -8,20 +8,19 @@ import click
 import msgspec
 
 from colofd.conformance.black_box import listed
-from colofd.conformance.known_deviations import Known, deviating
-from colofd.conformance.trace_check import TraceReport, check_trace, new_acceptor, take
+from colofd.conformance.known_deviations import Known
+from colofd.conformance.trace_check import TraceReport, check_trace_against, new_acceptor, take
 from colofd.conformance.trace_file import TraceFile, read_trace
 from colofd.conformance.unknown_names import UnknownName
 from colofd.conformance.web_run import NotingMachine, write_run
 from colofd.model.trace import Refused
 from colofd.spec.language import Spec
 from colofd.spec.profiles import PROFILES, STRICT
-from colofd.spec.protocol import BOTH_SIDES
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--against", default=STRICT, show_default=True, metavar="NAME", help="Profile whose known deviations are the rule.")
+@click.option("--against", default=STRICT, show_default=True, metavar="NAME", help="Profile whose known deviations are allowed, too.")
 @click.option("--run", "run_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the run of the model for the explorer.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def trace(file: IO[bytes], against: str, run_path: Path | None, as_json: bool) -> None:
@@ -39,9 +38,8 @@ def trace(file: IO[bytes], against: str, run_path: Path | None, as_json: bool) -
     """
     if against not in PROFILES:
         raise UnknownName("profile", against, list(PROFILES))
-    changing = Known(against).changing
-    spec, read = deviating(changing) if changing else BOTH_SIDES, read_trace(file)
-    report = check_trace(read, spec)
+    read = read_trace(file)
+    report, spec = check_trace_against(read, Known(against).readings())
     if run_path is not None:
         write_run(run_path, *noted(read, spec))
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(_text(report)))

@@ -164,11 +164,13 @@ class OurSecondary:
         setting: Setting,
         at_commit: Callable[[Commit], None] = lambda _commit: None,
         at_step: Callable[[Step], None] = lambda _step: None,
+        through: Callable[[socket.socket], socket.socket] = lambda channel: channel,
     ) -> None:
         self.normal_pages: Counter[str] = Counter()
         self._setting = setting
         self._at_commit = at_commit
         self._at_step = at_step
+        self._through = through
         self._lock = threading.Lock()
         if setting.enables_colo:
             self._incoming = Incoming(f"unix:{folder / _ONWARD}")
@@ -193,9 +195,9 @@ class OurSecondary:
             deadlines=Deadlines(connect=SECONDS, progress=SECONDS),
         )
         for each in found.sockets:
-            self._destination.attach(each)
+            self._destination.attach(self._through(each))
         for _ in range(setting.channels + 1 - len(found.sockets)):
-            self._destination.attach(self._incoming.accept(SECONDS))
+            self._destination.attach(self._through(self._incoming.accept(SECONDS)))
         return self._destination
 
     def _count(self, event: Event) -> None:

@@ -7,12 +7,14 @@ import pytest
 from colofd.conformance.primary import ZeroPages
 from colofd.conformance.qemu import matrix
 from colofd.conformance.qemu.cells import NEW, Cell, Role, all_cells, pairwise
+from colofd.conformance.qemu.ends import Setting
 from colofd.conformance.qemu.failovers import Moment, Outcome, Scenario, Side, run_scenario, scenarios
 from colofd.conformance.qemu.isolation import WHOLE, cut_everywhere
 from colofd.conformance.qemu.kills import kill_primaries
 from colofd.conformance.qemu.lost_writes import Guest, count_lost_writes
 from colofd.conformance.qemu.matrix import Evidence, run_matrix
 from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, get
+from colofd.conformance.qemu.traces import Run, trace_all
 from colofd.spec.constants import Compression
 
 SLICE = pairwise([cell for cell in all_cells() if not cell.why_skipped()])
@@ -107,3 +109,11 @@ def test_a_real_primary_loses_writes_only_if_its_guest_wrote_in_precopy(qemu: Qe
     """Given a real primary under TCG, then its checkpoints lack writes in one of at most 30 tries; with a still guest, they never do."""
     assert count_lost_writes(qemu, "tcg", Guest.IN_COLO, 5).is_lossless
     assert any(count_lost_writes(qemu, "tcg", Guest.ALWAYS, 1).checkpoints for _ in range(30))
+
+
+def test_a_real_run_is_a_behaviour_of_the_specification(qemu: Qemu) -> None:
+    """Given a recorded run of a real source, then the specification and the profile accept it; with one event left out, they do not."""
+    assert qemu.version.startswith(NEW)
+    (traced,) = trace_all((Run(NEW, Setting(2, Compression.ZSTD, colo=True)),))
+    assert (traced.strict, traced.profile, traced.is_equal) == ("", "", True)
+    assert "receive.payload-complete" in traced.control

@@ -109,6 +109,34 @@ def test_a_refusal_is_explained(
     assert report["accepted"] == report["refused_at"] < report["events"]
 
 
+def cache_released_under_threads(lines: Lines) -> None:
+    (at,) = places(lines, Step.RELEASE_CACHE)
+    lines.insert(min(places(lines, Step.EXIT)), lines.pop(at))
+
+
+@pytest.mark.parametrize(
+    ("change", "against", "expected"),
+    [
+        (lambda _lines: None, "qemu-10.0", 0),
+        (cache_released_under_threads, "strict", 1),
+        (cache_released_under_threads, "qemu-10.0", 0),
+        (cache_released_under_threads, "qemu-11.1", 1),
+    ],
+    ids=["as specified", "by the specification", "by a version that does it", "by one that does not"],
+)
+def test_a_deviation_is_allowed_where_it_is_known_and_need_not_show(
+    change: Callable[[Lines], None],
+    against: str,
+    expected: int,
+    recorded: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Given a run with a deviation or none, when it is put to a profile, then it is refused only if the profile does not know the one."""
+    code, shown, _ = run(changed(recorded, change), monkeypatch, capsys, "--against", against)
+    assert code == expected, shown
+
+
 def test_the_nearest_event_is_accepted_in_its_place(recorded: list[bytes]) -> None:
     """Given a refused run, when the nearest event stands in place of the refused one, then the run is accepted up to there at least."""
     lines = changed(recorded, wrong_memory)
