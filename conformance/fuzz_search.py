@@ -55,7 +55,7 @@ class Reached:
     Attributes:
         states: how often each.
         inputs: how many were tried.
-        grown: bytes of memory that are held beside what was held after the first `REST` inputs, at most.
+        grown: bytes of memory that are held beside what was held after the first `REST` inputs of the process, at most.
         peak: the most bytes that were ever held.
     """
 
@@ -68,6 +68,13 @@ class Reached:
     def reasons(self) -> int:
         """How many reasons to refuse were reached."""
         return len({state.reason for state in self.states} - {""})
+
+    def add(self, other: "Reached") -> None:
+        """Count in what another search has come to."""
+        self.states += other.states
+        self.inputs += other.inputs
+        self.grown = max(self.grown, other.grown)
+        self.peak = max(self.peak, other.peak)
 
 
 @cache
@@ -183,6 +190,15 @@ def state_of(seen: Seen) -> State:
     return State(str(seen.phase), seen.step, str(seen.refused[0]) if seen.refused else "")
 
 
+def _held() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+@cache
+def _held_at_first() -> int:
+    return _held()
+
+
 class Search:
     """Draws damage. The same seed draws the same, whatever the receiver does with it, as long as it comes to the same states."""
 
@@ -191,7 +207,6 @@ class Search:
         self.kept: list[tuple[int, list[Edit]]] = []
         self._chance = random.Random(seed)  # noqa: S311  # a choice of inputs, not a secret
         self._found = found
-        self._memory = 0
 
     def run(self, count: int) -> None:
         """Try so many more inputs."""
@@ -224,7 +239,6 @@ class Search:
 
     def _note_memory(self) -> None:
         gc.collect()
-        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
-        self._memory = self._memory or held
-        self.reached.grown = max(self.reached.grown, held - self._memory)
+        first = _held_at_first()
+        self.reached.grown = max(self.reached.grown, _held() - first)
         self.reached.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -10,7 +10,7 @@ import msgspec
 
 from colofd.conformance.faults import Reached, run_fault
 from colofd.conformance.fuzz import Tally, run_damaged
-from colofd.conformance.fuzz_search import Search
+from colofd.conformance.fuzz_jobs import STRETCH, Found, search
 from colofd.conformance.guarded import check_guarded
 from colofd.conformance.preemptions import run_all
 from colofd.conformance.rulings import Outcome, Ruling
@@ -83,12 +83,16 @@ def stress_inputs(count: int, seed: int) -> Ruling:
     return Ruling(Outcome.HOLDS, text, evidence)
 
 
-def stress_parsers(count: int, seed: int) -> Ruling:
-    """Search for damage that leads to new states, in one thread."""
-    wrong: list[str] = []
-    search = Search(seed, wrong.append)
-    search.run(count)
-    reached = search.reached
+def stress_parsers(count: int, seed: int, jobs: int) -> Ruling:
+    """Search for damage that leads to new states, each search in one thread; an interruption ends it with what was reached."""
+
+    def progress(found: Found) -> None:
+        if count > STRETCH:
+            so_far = found.reached
+            click.echo(f"{so_far.inputs} inputs, {len(so_far.states)} states, {len(found.wrong)} findings", err=True)
+
+    found = search(count, seed, jobs, progress)
+    reached = found.reached
     evidence: dict[str, int | list[str]] = {
         "inputs": reached.inputs,
         "states": len(reached.states),
@@ -100,12 +104,12 @@ def stress_parsers(count: int, seed: int) -> Ruling:
             for state, number in sorted(reached.states.items())
         ],
     }
-    if wrong:
-        return Ruling(Outcome.VIOLATED, wrong[0], {**evidence, "found": wrong[:SHOWN]})
+    if found.wrong:
+        return Ruling(Outcome.VIOLATED, found.wrong[0], {**evidence, "found": found.wrong})
     if reached.grown > MEMORY:
         return Ruling(Outcome.VIOLATED, f"{reached.grown >> 20} MiB of memory are held more than after the first inputs", evidence)
-    text = f"{count} inputs, {len(reached.states)} states with {reached.reasons} reasons, {reached.grown >> 20} MiB more held than at first"
-    return Ruling(Outcome.HOLDS, text, evidence)
+    text = f"{reached.inputs} inputs, {len(reached.states)} states with {reached.reasons} reasons"
+    return Ruling(Outcome.HOLDS, f"{text}, {reached.grown >> 20} MiB more held than at first", evidence)
 
 
 KINDS: Final = ("preemptions", "guard", "faults", "inputs", "parsers")
@@ -124,16 +128,17 @@ KINDS: Final = ("preemptions", "guard", "faults", "inputs", "parsers")
 @click.option("--faults", type=click.IntRange(1), default=1000, show_default=True, help="How many schedules with a fault.")
 @click.option("--inputs", type=click.IntRange(1), default=20_000, show_default=True, help="How many damaged streams.")
 @click.option("--parsers", type=click.IntRange(1), default=100_000, show_default=True, help="How many damaged migrations in one thread.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="In how many processes migrations are damaged.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Where faults and damages begin.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: int, seed: int, as_json: bool) -> None:
+def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: int, jobs: int, seed: int, as_json: bool) -> None:
     """Put the built-in receiver under stress, which takes minutes.
 
     preemptions: stated packet sequences in every interleaving with few preemptions, side by side with the model.
     guard: schedules on guest RAM that the receive threads cannot write in COLO.
     faults: connections, threads, memory or the caller fail at drawn moments.
     inputs: streams with drawn damage, which the slow decoder and the receiver must refuse alike.
-    parsers: the same for all channels together, a thousand in a second, without sockets and threads.
+    parsers: the same for all channels together, a thousand in a second, without sockets and threads (SIGINT: ends early).
 
     Exit codes: 0 nothing was found, 1 something was, 2 it could not be told.
 
@@ -144,7 +149,7 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: i
         "guard": check_guarded,
         "faults": partial(stress_faults, faults, seed),
         "inputs": partial(stress_inputs, inputs, seed),
-        "parsers": partial(stress_parsers, parsers, seed),
+        "parsers": partial(stress_parsers, parsers, seed, jobs),
     }
     rulings = {}
     for kind in only or KINDS:

@@ -1,13 +1,16 @@
 """Damaged migrations that one thread reads: all channels together, states that are reached, and mistakes that are noticed."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import pytest
 
+from colofd.conformance import fuzz_jobs
 from colofd.conformance.fuzz import Edit
 from colofd.conformance.fuzz_in_process import InProcess
+from colofd.conformance.fuzz_jobs import Found, search
 from colofd.conformance.fuzz_oracle import expected, wrong
 from colofd.conformance.fuzz_search import KINDS, Search, damaged, try_one
 from colofd.conformance.fuzz_targets import Target, targets
@@ -49,10 +52,32 @@ def test_the_search_reaches_what_it_reached() -> None:
 def test_the_same_seed_draws_the_same() -> None:
     """Given two searches with one seed, then they come to the same; with another seed, to something else."""
     searches = [Search(seed, pytest.fail) for seed in (3, 3, 4)]
-    for search in searches:
-        search.run(60)
-    first, again, other = (search.reached.states for search in searches)
+    for each in searches:
+        each.run(60)
+    first, again, other = (each.reached.states for each in searches)
     assert first == again != other
+
+
+def test_a_search_in_processes_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given stretches of a search, when they are tried in one process or in two, then they come to the same, with a report after each."""
+    monkeypatch.setattr(fuzz_jobs, "STRETCH", 40)
+    reports: list[int] = []
+    alone, together = (search(100, 3, jobs, lambda found: reports.append(found.reached.inputs)) for jobs in (1, 2))
+    assert alone.reached.states == together.reached.states != Counter()
+    assert (alone.reached.inputs, together.reached.inputs) == (100, 100)
+    assert reports[:3] == [40, 80, 100]
+    assert len(reports) == 6
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_search_says_what_it_has_reached(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a search of days, when it is interrupted after its first stretch, then it ends with what that has come to."""
+    monkeypatch.setattr(fuzz_jobs, "STRETCH", 30)
+
+    def interrupt(_found: Found) -> None:
+        raise KeyboardInterrupt
+
+    assert search(3000, 3, jobs, interrupt).reached.inputs == 30
 
 
 def test_every_kind_of_edit_does_something() -> None:

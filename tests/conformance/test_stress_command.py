@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from colofd.conformance import stress_command
+from colofd.conformance import fuzz_jobs, stress_command
 from colofd.conformance.fuzz_search import Search, State
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.scenes import SCENES
@@ -61,7 +61,7 @@ def test_memory_that_grows_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> No
             self.reached.states[State("completed", "", "")] = count
             self.reached.grown = 1 << 30
 
-    monkeypatch.setattr(stress_command, "Search", Growing)
+    monkeypatch.setattr(fuzz_jobs, "Search", Growing)
     finished = CliRunner().invoke(stress, ["--only", "parsers", "--parsers", "9"])
     assert finished.exit_code == 1
     assert finished.output == "parsers      violated  1024 MiB of memory are held more than after the first inputs\n"
