@@ -12,6 +12,7 @@ from colofd.conformance.bench_extra import latencies, latency_lines, scaling, sc
 from colofd.conformance.bench_report import HEADINGS, line, report_json, svg
 from colofd.conformance.bench_rows import ROWS, Result, Row, exit_code, measure
 from colofd.conformance.bench_run import BenchError, Workshop
+from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
 from colofd.conformance.unknown_names import UnknownName
 
 MOST_MEBIBYTES: Final = 8192
@@ -44,29 +45,59 @@ def _chosen(_context: click.Context, _parameter: click.Parameter, given: str | N
     show_default=True,
     help="With --scaling: largest RAM in MiB; most stays untouched.",
 )
+@click.option("--rival", metavar="qemu:VERSION|PATH", help="In place of the rows: against a real QEMU, which is provisioned if need be.")
 @click.option("--compiler", default="cc", show_default=True, help="The C compiler that builds the reference.")
 def bench(
-    rows: Sequence[Row], rounds: int, as_json: bool, plot: Path | None, latency: bool, scales: bool, most: int, compiler: str
+    rows: Sequence[Row],
+    rounds: int,
+    as_json: bool,
+    plot: Path | None,
+    latency: bool,
+    scales: bool,
+    most: int,
+    rival: str | None,
+    compiler: str,
 ) -> None:
     """Measure the built-in receiver against a receiver in C.
 
     Both are an ordinary process that hears the same bytes of a sender in C. A ratio of 1 is as fast as C, 2 is twice as fast.
     In each round the reference runs before and after ours; where it differs too much from itself, the row has no number.
 
-    Exit codes: 0 all musts are met, 1 one is missed, 2 it could not be run or measured.
+    Exit codes: 0 all musts are met (--rival: ours is faster in every row, at less CPU), 1 one is missed, 2 it could not be run or measured.
 
-    Example: colofd bench --rows random,flush
+    Examples: colofd bench --rows random,flush; colofd bench --rival qemu:11.1 --rounds 3
     """
     try:
         with Workshop(compiler) as workshop:
+            if rival is not None:
+                sys.exit(_rival(workshop, rival, rounds, as_json))
             if latency or scales:
                 _extra(workshop, as_json, latency, most)
             else:
                 sys.exit(_rows(workshop, rows, rounds, as_json, plot))
+    except QemuUnavailable as error:
+        click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
+        sys.exit(2)
     except BenchError as error:
         hint = "`--compiler` names another C compiler; a run that fails alone may have been too much for the machine"
         click.echo(f"colofd: {error}\nhint: {hint}", err=True)
         sys.exit(2)
+
+
+def _rival(workshop: Workshop, subject: str, rounds: int, as_json: bool) -> int:
+    # Only here, for the package qemu.qmp is an extra.
+    from colofd.conformance.bench_rival import lines, rivalry  # noqa: PLC0415
+
+    name = subject.removeprefix("qemu:")
+    qemu = get(name) if name in VERSIONS else at_path(Path(name))
+    rows: list[dict[str, Any]] = []
+    for row in rivalry(workshop, qemu, rounds):
+        if not as_json:
+            click.echo("\n".join(lines(row, is_first=not rows)))
+        rows.append(row)
+    if as_json:
+        click.echo(json.dumps({"rival": qemu.version, "rows": rows}, indent=2))
+    return 0 if all(row["is_won"] for row in rows) else 1
 
 
 def _extra(workshop: Workshop, as_json: bool, latency: bool, most: int) -> None:

@@ -59,7 +59,7 @@ class Load:
         checkpoints: how many follow; each is preceded by COLO's messages.
         dirty: pages of each checkpoint.
         compression: of the multifd channels.
-        content: of compressed pages, pages at a time; others come from the sender's memory.
+        has_device: whether there is a device, which a machine without any does not know.
     """
 
     pages: int
@@ -70,6 +70,7 @@ class Load:
     checkpoints: int = 0
     dirty: int = 0
     compression: Compression = Compression.NONE
+    has_device: bool = True
 
     @property
     def precopy_bytes(self) -> int:
@@ -178,7 +179,8 @@ class Plan:
         if not self._load.colo:
             self._ping(2)
             main.clock(Clock.END)
-        main.send(stream.device_sections(DEVICE) + stream.description(len(DEVICE), PAGE))
+        has_device = self._load.has_device
+        main.send(stream.device_sections(DEVICE) + stream.description(len(DEVICE), PAGE) if has_device else stream.no_devices(PAGE))
         main.expect(struct.pack(">HHI", ReturnPathMessage.SHUT, 4, 0))
         if self._load.colo:
             # Not before the mirror, deferred or not, is complete.

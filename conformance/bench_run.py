@@ -126,16 +126,23 @@ class Bench:
     def run(self, who: Who, setup: Setup) -> Run:
         """Let one receiver receive the load. Raises BenchError if it fails, or its RAM is not what was sent."""
         with _process(self._receiver(who, setup)) as receiver:
-            address = _line(receiver)
-            sender = self._workshop.reference("send", self._folder, address, self._load.channels, SOURCE_PAGES)
-            with _process(sender) as sending:
-                clocks, _ = sending.communicate(timeout=SECONDS)
+            clocks = self.send(_line(receiver))
             text, _ = receiver.communicate(timeout=SECONDS)
         result = _object(text, receiver.returncode)
+        self._check(who, result)
+        return Run(clocks, result["cpu_seconds"], result["peak_kib"])
+
+    def send(self, address: str) -> list[tuple[Clock, float]]:
+        """Send the load to whoever listens there; return the sender's clocks. Raises BenchError."""
+        with _process(self._workshop.reference("send", self._folder, address, self._load.channels, SOURCE_PAGES)) as sending:
+            clocks, _ = sending.communicate(timeout=SECONDS)
         if sending.returncode:
             raise BenchError(f"the sender ended with {sending.returncode}")
-        self._check(who, result)
-        return Run(_clocks(clocks), result["cpu_seconds"], result["peak_kib"])
+        return _clocks(clocks)
+
+    def expected(self, pages: int) -> int:
+        """Return the digest of the first pages of RAM, as they were sent."""
+        return digest(self._plan.landed[:pages])
 
     def _check(self, who: Who, result: Mapping[str, int]) -> None:
         if self._plan.payloads:

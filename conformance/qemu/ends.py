@@ -104,8 +104,17 @@ def sending(
     return _prepared(machine, setting, parameters)
 
 
-def receiving(qemu: Qemu, folder: Path, setting: Setting, *, pages: int = PAGES, patience: float = SECONDS) -> Machine:
-    """Start a QEMU that waits for a migration at `address(folder)`; it has RAM and nothing else."""
+def receiving(
+    qemu: Qemu,
+    folder: Path,
+    setting: Setting,
+    *,
+    pages: int = PAGES,
+    patience: float = SECONDS,
+    is_shared: bool = True,
+    uri: str | None = None,
+) -> Machine:
+    """Start a QEMU that waits for a migration at `uri`, by default `address(folder)`; it has RAM and nothing else."""
     machine = Machine(
         qemu,
         folder,
@@ -115,9 +124,10 @@ def receiving(qemu: Qemu, folder: Path, setting: Setting, *, pages: int = PAGES,
         kind="none",
         is_incoming=True,
         is_stopped=True,
+        is_shared=is_shared,
         patience=patience,
     )
-    _prepared(machine, setting, {}).command("migrate-incoming", uri=address(folder))
+    _prepared(machine, setting, {}).command("migrate-incoming", uri=uri or address(folder))
     return machine
 
 

@@ -46,6 +46,7 @@ class Machine:
         rom: the guest, or None.
         is_incoming: wait for a migration.
         is_stopped: begin with stopped CPUs.
+        is_shared: RAM is a file that is mapped here, too; otherwise it is QEMU's own, and `ram` is nothing.
         fill: is called with RAM before the process starts.
         arguments: more of the command line.
         patience: seconds that a command may take.
@@ -67,6 +68,7 @@ class Machine:
         rom: bytes | None = None,
         is_incoming: bool = False,
         is_stopped: bool = False,
+        is_shared: bool = True,
         fill: Callable[[mmap.mmap], None] = lambda _ram: None,
         arguments: Sequence[str] = (),
         patience: float = 30.0,
@@ -77,10 +79,11 @@ class Machine:
         self._log = folder / f"{name}.log"
         self._files = [self._log, folder / f"{name}.ram", folder / f"{name}.qmp"]
         _, ram_file, qmp_path = self._files
-        self.ram = _shared_memory(ram_file, memory)
+        self.ram = _shared_memory(ram_file, memory) if is_shared else mmap.mmap(-1, mmap.PAGESIZE)
         fill(self.ram)
         command = [str(qemu.program), "-name", name, "-nodefaults", "-nographic", "-accel", accelerator, "-m", f"{memory // 1024}K"]
-        command += ["-object", f"memory-backend-file,id={block},size={memory},mem-path={ram_file},share=on"]
+        backend = f"memory-backend-file,mem-path={ram_file},share=on" if is_shared else "memory-backend-ram"
+        command += ["-object", f"{backend},id={block},size={memory}"]
         command += ["-M", f"{kind},memory-backend={block}", "-qmp", f"unix:{qmp_path}"]
         if rom is not None:
             rom_file = folder / f"{name}.rom"
@@ -168,6 +171,12 @@ class Machine:
         """User and system time of the process until now."""
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def peak_kib(self) -> int:
+        """The most memory that the process has had so far."""
+        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
     @property
     def has_ended(self) -> bool:
