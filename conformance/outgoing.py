@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class NotReached(Exception):  # noqa: N818  # says what is the case
@@ -23,23 +24,37 @@ def connector(address: str, patience: float) -> Callable[[], socket.socket]:
     raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
 
 
-def tell_to_take_over(qmp: str, patience: float) -> None:
-    """Tell a QEMU by its QMP socket (a path) that the primary is gone.
+def tell_to_take_over(qmp: str, patience: float, *, yanks: bool = False) -> None:
+    """Tell a QEMU by its QMP socket (a path) that the primary is gone; if it is to yank, have its connections shut down first.
 
     Raises NotReached if nobody is there or it refuses, TimeoutError if it does not answer within `patience` seconds.
     """
+    yank = {"exec-oob": "yank", "id": "yank", "arguments": {"instances": [{"type": "migration"}]}}
+    messages: list[dict[str, Any]] = [{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"] * yanks}}, *[yank] * yanks]
     with _connected(lambda: _to_path(qmp, patience), qmp) as control, control.makefile("rwb") as lines:
-        lines.readline()
-        for command in ("qmp_capabilities", "x-colo-lost-heartbeat"):
-            lines.write(json.dumps({"execute": command}).encode() + b"\n")
+        for message in [*messages, {"execute": "x-colo-lost-heartbeat"}]:
+            command = message.get("execute", "yank")
+            lines.write(json.dumps(message).encode() + b"\n")
             lines.flush()
-            answer: dict[str, object] = {}
-            while not answer.keys() & {"return", "error"}:
-                if not (line := lines.readline()):
-                    raise NotReached(f"{qmp} was closed before {command} was answered")
-                answer = json.loads(line)
+            try:
+                answer = _answer(lines)
+            except TimeoutError as late:
+                raise TimeoutError(f"{qmp}: {command}: no answer within {patience} s") from late
+            except ValueError as error:
+                raise NotReached(f"{qmp} does not speak QMP: {error}") from error
+            if answer is None:
+                raise NotReached(f"{qmp} was closed before {command} was answered")
             if "error" in answer:
                 raise NotReached(f"{command} was refused: {answer['error']}")
+
+
+def _answer(lines: Iterable[bytes]) -> dict[str, object] | None:
+    """Return the next answer, past the greeting and events; None at the end. ValueError if it is no QMP, TimeoutError."""
+    for line in lines:
+        said = json.loads(line)
+        if isinstance(said, dict) and said.keys() & {"return", "error"}:
+            return said
+    return None
 
 
 def _to_path(path: str, patience: float) -> socket.socket:

@@ -44,6 +44,12 @@ class EndRound(_Move, frozen=True, tag="round"):
     silent: str = ""
 
 
+class Sync(_Move, frozen=True, tag="sync"):
+    """SYNC on one multifd channel, which was silent when the round ended."""
+
+    channel: str
+
+
 class Rest(_Move, frozen=True, tag="rest"):
     """All pages that must still be sent, shared among the channels, in as many rounds as it takes."""
 
@@ -83,10 +89,12 @@ class Die(_Move, frozen=True, tag="die"):
 
 
 class Failover(_Move, frozen=True, tag="failover"):
-    """The secondary is told to take over."""
+    """The secondary is told to take over; if it `yanks`, its connections are shut down first."""
+
+    yanks: bool = False
 
 
-Move: TypeAlias = Write | Send | EndRound | Rest | EndPrecopy | Checkpoint | EndPages | DeviceState | Cut | Silence | Die | Failover
+Move: TypeAlias = Write | Send | EndRound | Sync | Rest | EndPrecopy | Checkpoint | EndPages | DeviceState | Cut | Silence | Die | Failover
 
 
 def schedule_from(text: bytes) -> tuple[Move, ...]:
@@ -121,7 +129,7 @@ class Sent:
 def play(
     primary: Primary,
     moves: Sequence[Move],
-    fail_over: Callable[[], None],
+    fail_over: Callable[[bool], None] = lambda _yanks: None,
     at_commit: Callable[[str], None] = lambda _sha256: None,
 ) -> Sent:
     """Make the moves; a reply that does not come, or is another one, ends the schedule.
@@ -129,7 +137,7 @@ def play(
     Args:
         primary: makes them.
         moves: the schedule.
-        fail_over: tells the secondary to take over.
+        fail_over: tells the secondary to take over; its argument says whether connections are shut down first.
         at_commit: is told the digest of the primary's RAM at each commit.
 
     Raises BadSchedule for pages or channels that are not there.
@@ -161,7 +169,7 @@ def _check(primary: Primary, moves: Sequence[Move]) -> None:
             raise BadSchedule(f"move {number} names the channel {channel}; there are {', '.join(sorted(known))}")
 
 
-def _make(primary: Primary, move: Move, fail_over: Callable[[], None]) -> None:  # noqa: C901  # one case for each move
+def _make(primary: Primary, move: Move, fail_over: Callable[[bool], None]) -> None:  # noqa: C901  # one case for each move
     match move:
         case Write():
             for page in move.pages:
@@ -170,6 +178,8 @@ def _make(primary: Primary, move: Move, fail_over: Callable[[], None]) -> None: 
             _send(primary, move)
         case EndRound():
             primary.end_round(move.silent)
+        case Sync():
+            primary.put_sync(move.channel)
         case Rest():
             primary.put_rest()
         case EndPrecopy():
@@ -197,7 +207,7 @@ def _make(primary: Primary, move: Move, fail_over: Callable[[], None]) -> None: 
         case Die():
             primary.close()
         case Failover():
-            fail_over()
+            fail_over(move.yanks)
 
 
 def _send(primary: Primary, move: Send) -> None:

@@ -26,7 +26,7 @@ class Wanted:
     options: Options
     dialect: Dialect
     moves: tuple[Move, ...]
-    fail_over: Callable[[], None]
+    fail_over: Callable[[bool], None]
     patience: float
 
 
@@ -55,8 +55,8 @@ def send(uri: str, source: str, patience: float, as_json: bool, **choices: Any) 
     URI is unix:PATH or tcp:HOST:PORT. SOURCE is a capture (a folder, or the name of a shipped one), which is sent as it was recorded, with
     the replies awaited where they were; or a file that holds the RAM of a guest. The other options are for such a file.
 
-    A schedule is a list of objects with "do": write, send, round, rest, end-precopy, checkpoint, end-pages, device-state, cut, silence,
-    die, failover; see docs/interop.md. QEMU up to 8.0 needs --round-end section --zero-pages legacy,
+    A schedule is a list of objects with "do": write, send, round, sync, rest, end-precopy, checkpoint, end-pages, device-state, cut,
+    silence, die, failover; see docs/interop.md. QEMU up to 8.0 needs --round-end section --zero-pages legacy,
     and COLO up to 10.2 --enable-colo.
 
     Exit codes: 0 all was sent and replied to, 1 the destination did otherwise, 2 it could not be run.
@@ -131,10 +131,10 @@ def _wanted(image: Path, choices: dict[str, Any], patience: float) -> Wanted:
     if choices["device_state"] is not None:
         dialect = replace(dialect, devices=choices["device_state"].read_bytes())
 
-    def fail_over() -> None:
+    def fail_over(yanks: bool) -> None:
         if choices["qmp"] is None:
             raise BadSchedule("a move `failover` needs --qmp: somebody must be told")
-        tell_to_take_over(choices["qmp"], patience)
+        tell_to_take_over(choices["qmp"], patience, yanks=yanks)
 
     return Wanted(options, dialect, _moves(options, choices), fail_over, patience)
 

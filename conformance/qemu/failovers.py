@@ -225,7 +225,7 @@ def _real_secondary_survives(qemu: Qemu, folder: Path, scenario: Scenario, resul
     with receiving(qemu, folder, scenario.setting(qemu), patience=_ANSWER_SECONDS) as machine:
         primary = our_primary(folder, scenario.setting(qemu))
         try:
-            sent = play(primary, (*generated(PAGES, CHECKPOINTS, 100, 1), *_end(scenario)), lambda: None)
+            sent = play(primary, (*generated(PAGES, CHECKPOINTS, 100, 1), *_end(scenario)))
         finally:
             primary.close()
         result.commits = len(sent.commits) - 1
@@ -269,9 +269,9 @@ def _our_primary_survives(qemu: Qemu, folder: Path, scenario: Scenario, result: 
         try:
             begun = generated(PAGES, CHECKPOINTS, 100, 1)
             if scenario.moment is Moment.IDLE:
-                sent = play(primary, (*begun, Failover(), Checkpoint()), machine.kill)
+                sent = play(primary, (*begun, Failover(), Checkpoint()), lambda _: machine.kill())
             else:
-                sent = play(primary, (*begun, *_end(scenario), Failover(), Rest(), EndPages(), DeviceState()), machine.kill)
+                sent = play(primary, (*begun, *_end(scenario), Failover(), Rest(), EndPages(), DeviceState()), lambda _: machine.kill())
             before = list(primary.ram)
         finally:
             primary.close()

@@ -88,7 +88,7 @@ def _cut(qemu: Qemu, folder: Path, channels: int, number: int) -> tuple[Cut, int
     with receiving(qemu, folder, setting, pages=PAGES, patience=_ANSWER_SECONDS) as machine:
         primary = our_primary(folder, setting, pages=PAGES, full=PAGES)
         try:
-            play(primary, (*generated(PAGES, 1, 6, 1), Write((0, 1, 2, 3), 77), Write((4, 5), 0)), lambda: None)
+            play(primary, (*generated(PAGES, 1, 6, 1), Write((0, 1, 2, 3), 77), Write((4, 5), 0)))
             pieces = pieces_of(primary)
             committed = bytes(machine.ram)
             watch = _Watch(machine, committed)

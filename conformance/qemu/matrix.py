@@ -120,7 +120,7 @@ def _into_destination(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) 
     with receiving(qemu, folder, setting) as machine:
         primary = our_primary(folder, setting, cell.dialect)
         try:
-            sent = play(primary, (Rest(), EndPrecopy()), lambda: None)
+            sent = play(primary, (Rest(), EndPrecopy()))
             machine.wait_for_migration("completed", "failed", within=SECONDS)
         finally:
             primary.close()
@@ -159,7 +159,7 @@ def _into_secondary(qemu: Qemu, folder: Path, cell: Cell, evidence: Evidence) ->
             evidence.sha256_of_qemu.append(machine.digest())
 
         try:
-            sent = play(primary, generated(PAGES, CHECKPOINTS, 200, 1), lambda: None, compare)
+            sent = play(primary, generated(PAGES, CHECKPOINTS, 200, 1), at_commit=compare)
             if sent.ended_by:
                 raise UnexpectedReply(sent.ended_by)
             _look_at(machine, evidence)

@@ -66,7 +66,7 @@ class Pair:
         # Some of them are not written by the schedule.
         primary.ram[8:24] = [SECRET.ljust(TARGET_PAGE_SIZE, b"\0")] * 16
         try:
-            self.digests = play(primary, generated(pages, checkpoints, 8, 1), lambda: None).commits
+            self.digests = play(primary, generated(pages, checkpoints, 8, 1)).commits
         finally:
             primary.close()
 
@@ -243,7 +243,7 @@ def test_a_full_disk_stops_replication(folder: Path) -> None:
         # The first checkpoint has some pages; the second one all of them, and what is written beside the pages does not fit any more.
         primary.ram[:8] = [page_content(1, TARGET_PAGE_SIZE)] * 8
         try:
-            sent = play(primary, generated(PAGES, 1, 8 * PAGES, 1), lambda: None)
+            sent = play(primary, generated(PAGES, 1, 8 * PAGES, 1))
         finally:
             primary.close()
         said, _ = standby.communicate(timeout=SECONDS)
