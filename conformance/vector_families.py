@@ -7,8 +7,13 @@ import msgspec
 
 from colofd.conformance.vector_captures import capture_vectors
 from colofd.conformance.vector_coverage import covered_by, needed
+from colofd.conformance.vector_edits import field_vectors
 from colofd.conformance.vector_format import Vector
+from colofd.conformance.vector_pages import page_vectors
+from colofd.conformance.vector_payloads import payload_vectors
+from colofd.conformance.vector_runs import run_vectors
 from colofd.conformance.vector_schedules import schedule_vectors
+from colofd.conformance.vector_setups import setup_vectors
 from colofd.conformance.vector_wire import wire_vectors
 
 
@@ -47,6 +52,11 @@ def needed_vectors(progress: Callable[[str], None] = lambda _what: None) -> Need
 
 def _all_vectors() -> Iterator[tuple[Vector, list[str]]]:
     yield from wire_vectors()
+    yield from field_vectors()
+    yield from page_vectors()
+    yield from setup_vectors()
+    yield from payload_vectors()
+    yield from run_vectors()
     for vector in schedule_vectors():
         yield vector, covered_by(vector)
     for vector in capture_vectors():

@@ -5,7 +5,6 @@ runs of one byte, and pages of noise, which are SHAKE-128 of a number.
 """
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from colofd.spec.constants import Compression
 FORMAT_VERSION: Final = 1
 INDEX: Final = "index.json"
 
-_SHORTEST_RUN: Final = 16
+_RUN: Final = re.compile(rb"(.)\1{15,}", re.DOTALL)
+"""What is written as a run."""
 _LEAST_NOISE: Final = 4096
 _LONGEST_NOISE: Final = 1 << 16
 """The noise of a page begins as that of a larger one does."""
@@ -90,6 +90,13 @@ class Failover(msgspec.Struct, frozen=True, tag="failover", tag_field="do"):
     """Make the receiver take over; it completes."""
 
 
+class GuestWrites(msgspec.Struct, frozen=True, tag="guest-writes", tag_field="do"):
+    """The secondary's guest itself writes a page, which its dirty log sees; pages are numbered over all blocks in order."""
+
+    page: int
+    data: list[Piece]
+
+
 class Ram(msgspec.Struct, frozen=True, tag="ram", tag_field="do"):
     """Guest RAM, all blocks in order, is this, of which `sha256` is the SHA-256; `rule` is the id of what is broken if it is not."""
 
@@ -98,7 +105,7 @@ class Ram(msgspec.Struct, frozen=True, tag="ram", tag_field="do"):
     data: list[Piece]
 
 
-Act = Connect | Send | End | Reply | Await | Failover | Ram
+Act = Connect | Send | End | Reply | Await | Failover | GuestWrites | Ram
 
 
 class VectorBlock(msgspec.Struct, frozen=True):
@@ -192,7 +199,7 @@ def pieces_of(data: bytes) -> list[Piece]:
     for place, number in sorted((place, number) for number, noise in _noises().items() for place in _places(data, noise[:_LEAST_NOISE])):
         if place >= at:
             count = _LEAST_NOISE
-            while data[place : place + count + _LEAST_NOISE] == _noises()[number][: count + _LEAST_NOISE]:
+            while count < _LONGEST_NOISE and data[place : place + count + _LEAST_NOISE] == _noises()[number][: count + _LEAST_NOISE]:
                 count += _LEAST_NOISE
             found += [*_plain(data[at:place]), Noise(number, count)]
             at = place + count
@@ -227,31 +234,27 @@ def _places(data: bytes, noise: bytes) -> Iterator[int]:
 
 
 def _plain(data: bytes) -> Iterator[Piece]:
-    digits = ""
-    for byte, its in itertools.groupby(data):
-        count = sum(1 for _ in its)
-        if count < _SHORTEST_RUN:
-            digits += f"{byte:02x}" * count
-            continue
-        if digits:
-            yield Hex(digits)
-            digits = ""
-        yield Run(byte, count)
-    if digits:
-        yield Hex(digits)
+    at = 0
+    for run in _RUN.finditer(data):
+        if run.start() > at:
+            yield Hex(data[at : run.start()].hex())
+        yield Run(data[run.start()], run.end() - run.start())
+        at = run.end()
+    if data[at:]:
+        yield Hex(data[at:].hex())
 
 
 def write_vectors(folder: Path, vectors: Sequence[Vector], covers: dict[str, list[str]], spec_sha256: str) -> None:
     """Write vectors and index into a folder, which is made. What is there already of the same name is overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[bytes]] = {}
     entries = []
-    for family, its in itertools.groupby(vectors, key=lambda vector: vector.family):
-        lines = []
-        for vector in its:
-            line = msgspec.json.encode(vector, order="deterministic")
-            lines.append(line)
-            entries.append(Entry(vector.id, vector.rules, covers[vector.id], f"{family}.ndjson", hashlib.sha256(line).hexdigest()))
-        (folder / f"{family}.ndjson").write_bytes(b"\n".join(lines) + b"\n")
+    for vector in vectors:
+        file, line = f"{vector.family}.ndjson", msgspec.json.encode(vector, order="deterministic")
+        lines.setdefault(file, []).append(line)
+        entries.append(Entry(vector.id, vector.rules, covers[vector.id], file, hashlib.sha256(line).hexdigest()))
+    for file, its in lines.items():
+        (folder / file).write_bytes(b"\n".join(its) + b"\n")
     index = msgspec.to_builtins(Index(FORMAT_VERSION, spec_sha256, entries))
     (folder / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -15,6 +15,7 @@ from colofd.conformance.vector_format import (
     Connect,
     End,
     Failover,
+    GuestWrites,
     Ram,
     Reply,
     Send,
@@ -39,7 +40,7 @@ _SHOWN: Final = 4
 
 
 class CannotHave(Exception):  # noqa: N818  # says what is the case
-    """A subject cannot be set up like this, and says so: the vector is skipped."""
+    """A subject cannot be set up like this, or cannot do an act, and says so."""
 
 
 class VectorReceiver(Protocol):
@@ -59,6 +60,9 @@ class VectorReceiver(Protocol):
 
     def refusal(self) -> Verdict | None:
         """Return what it has refused, if anything: what it does not say of reason, channel and offset stays as in `Verdict`."""
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let its guest write a page; CannotHave if it has none that can."""
 
     def failover(self) -> None:
         """Take over; TimeoutError if it does not, or cannot."""
@@ -96,7 +100,8 @@ def play(vector: Vector, open_subject: OpenSubject, seconds: float = SECONDS) ->
     """Play a vector with a script on a new receiver of a subject.
 
     holds: it does what the vector says, as far as it tells. violated: `why` begins with the id of the rule, evidence `differs` says which
-    byte, page or reason is another one. skipped: it cannot be set up like this. errored: it crashed, or failed in another way.
+    byte, page or reason is another one. skipped: it cannot be set up like this. not-observable: it cannot be made to do an act.
+    errored: it crashed, or failed in another way.
 
     Args:
         vector: any but one of the family `capture`.
@@ -112,6 +117,8 @@ def play(vector: Vector, open_subject: OpenSubject, seconds: float = SECONDS) ->
     try:
         with contextlib.ExitStack() as ends:
             said = _Player(vector, receiver, ends, seconds).play()
+    except CannotHave as reason:
+        return Ruling(Outcome.NOT_OBSERVABLE, str(reason))
     except _Differs as differs:
         return Ruling(Outcome.VIOLATED, str(differs), {"differs": list(differs.what)})
     except Exception as error:  # noqa: BLE001  # a subject may fail in any way, and the next vector is still played
@@ -156,6 +163,8 @@ class _Player:
                 self._wait_for(state)
             case Failover():
                 self._fail_over()
+            case GuestWrites(page=page, data=data):
+                self._receiver.write_guest(page, bytes_of(data))
             case Ram():
                 self._compare_ram(act)
 
@@ -212,7 +221,8 @@ class _Player:
             return "as it should be"
         if seen is None:
             raise _Differs(self._vector.rules[0], f"it refuses nothing, and {_told(wanted)} is to be refused")
-        if seen.reason and (seen.reason != wanted.reason or (seen.offset >= 0 and seen != wanted)):
+        is_elsewhere = wanted.offset >= 0 and seen.offset >= 0 and seen != wanted
+        if seen.reason and (seen.reason != wanted.reason or is_elsewhere):
             raise _Differs(self._vector.rules[0], f"it refuses {_told(seen)}, not {_told(wanted)}")
         return "refused, as it should be" + ("" if seen.reason else "; the reason is not told")
 

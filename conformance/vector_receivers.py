@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from colofd.conformance.black_box import NotObservable
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.check_black_box import version_of
 from colofd.conformance.diagnostic import Diagnostic
@@ -123,6 +126,7 @@ class BuiltInForVectors:
 
     def __init__(self, setup: Setup) -> None:
         self._blocks = {block.name: block.length for block in setup.blocks}
+        self._page_size = setup.page_size
         self._destination = Destination(
             [Block(name, length) for name, length in self._blocks.items()],
             setup.channels,
@@ -165,6 +169,17 @@ class BuiltInForVectors:
             return None
         return None if error is None else Verdict(is_accepted=False, reason=error.reason.value, channel=error.channel, offset=error.offset)
 
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let the guest write a page, and say so."""
+        for block, length in self._blocks.items():
+            pages = length // self._page_size
+            if page < pages:
+                at = page * self._page_size
+                self._destination.guest(block)[at : at + self._page_size] = np.frombuffer(content, np.uint8)
+                self._destination.guest_wrote(block, np.arange(pages) == page)
+                return
+            page -= pages
+
     def failover(self) -> None:
         """Take over."""
         self._destination.failover(SECONDS)
@@ -196,6 +211,13 @@ class _Wrapped:
     def is_completed(self) -> bool:
         """Return whether it is complete."""
         return bool(self._receiver.is_completed())
+
+    def write_guest(self, page: int, content: bytes) -> None:
+        """Let its guest write a page, if it has one that can."""
+        try:
+            self._receiver.write_guest(page, content)
+        except (AttributeError, NotObservable) as reason:
+            raise CannotHave(str(reason)) from reason
 
     def failover(self) -> None:
         """Take over."""

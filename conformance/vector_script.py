@@ -18,6 +18,7 @@ from colofd.conformance.vector_format import (
     Connect,
     End,
     Failover,
+    GuestWrites,
     Ram,
     Reply,
     Send,
@@ -205,9 +206,14 @@ class ScriptWriter:
             self._look(ISOLATION)
 
     def guest_writes(self, page: int, number: int, *, is_reported_at_once: bool) -> None:
-        """Not possible: a write through shared memory is none of the guest's, whose dirty log does not see it."""
-        del page, number, is_reported_at_once
-        raise NotObservable("the guest cannot be made to write")
+        """The secondary's guest writes a page of its own: it keeps that until the next commit. When it is reported is the receiver's."""
+        del is_reported_at_once
+        if self._committed is None or not self.options.colo:
+            raise NotObservable("the guest runs in COLO only")
+        size = self.options.page_size
+        content = page_content(number, size)
+        self.script.append(GuestWrites(page, pieces_of(content)))
+        self._committed = self._committed[: page * size] + content + self._committed[(page + 1) * size :]
 
     def begin_flush(self) -> None:
         """Not possible: the flush follows the answer at once."""
@@ -228,6 +234,33 @@ class ScriptWriter:
     def _look(self, rule: str) -> None:
         ram = self._committed or b""
         self.script.append(ram_act(rule, ram))
+
+
+def reordered(script: Sequence[Act], order: Sequence[str]) -> list[Act]:
+    """Return a script in which channels connect in another order, and each says its first words before the next one connects."""
+    first: dict[str, list[Act]] = {name: [Connect(name)] for name in order}
+    rest: list[Act] = []
+    for act in script:
+        if isinstance(act, Send) and len(first[act.channel]) == 1:
+            first[act.channel].append(act)
+        elif not isinstance(act, Connect):
+            rest.append(act)
+    return [act for name in order for act in first[name]] + rest
+
+
+def refused_after(before: Sequence[Act]) -> list[Act]:
+    """Return how a run ends in which something is refused: in COLO with a failover, after which the guest has the last commit."""
+    return [Await("refused"), *_taken_over(before)]
+
+
+def ended_after(before: Sequence[Act]) -> list[Act]:
+    """Return how a run ends in which a channel does: in COLO, what a receiver notices first is its own matter."""
+    return _taken_over(before) or [Await("refused")]
+
+
+def _taken_over(before: Sequence[Act]) -> list[Act]:
+    last = next((act for act in reversed(before) if isinstance(act, Ram)), None)
+    return [] if last is None else [Failover(), Await("not-colo"), last]
 
 
 def ram_act(rule: str, ram: bytes) -> Ram:
@@ -261,11 +294,11 @@ def written(family: str, name: str, options: Options, schedule: Schedule, rules:
     looked_at = {act.rule for act in run.script if isinstance(act, Ram)} | ({str(Step.TAKE_OVER)} if Failover() in run.script else set())
     about = list(dict.fromkeys([*rules, *sorted(looked_at)])) or [str(Step.GIVE_UP)]
     vector = Vector(name, family, about, setup_of(options), run.verdict, run.script)
-    _require_model(vector)
+    require_model(vector)
     return vector
 
 
-def _require_model(vector: Vector) -> None:
+def require_model(vector: Vector) -> None:
     """Let the model read what was sent up to each commit; ValueError if its RAM is another."""
     sent: dict[str, bytes] = {}
     for act in vector.script:

@@ -114,7 +114,7 @@ def violation(check: fields.Check, visited: list[tuple[ValidStream, Visit]]) -> 
         return None
     for valid, visit in visited:
         if check in visit.field.checks and _violates_only(check, change, visit):
-            data = _edited(valid.data, visit, change)
+            data = edited(valid.data, visit, change)
             offset = visit.offsets[check.at or visit.field.name] + change.index * _element_size(visit.field.kind)
             twin = f"wire.valid.{valid.id}"
             return WireCase(f"{check.id}.violated", check.id, valid.kind, data, valid.context, check.reason, offset, twin)
@@ -158,7 +158,8 @@ def _record_fields(table: fields.Table) -> dict[str, fields.Field]:
     return earlier | {field.name: field for field in table.fields}
 
 
-def _edited(data: bytes, visit: Visit, change: fields.Change) -> bytes:
+def edited(data: bytes, visit: Visit, change: fields.Change) -> bytes:
+    """Return a stream in which the field that is visited, or another one of its record, is changed."""
     kind = _record_fields(visit.table)[change.field].kind
     start = visit.offsets[change.field]
     old = visit.values[change.field]

@@ -203,6 +203,8 @@ static void read_records(struct stream *s)
             refuse(c, "record-address", at, "address %#llx", (unsigned long long)address);
         if (flags == MULTIFD_FLUSH && !r->options.channels)
             refuse(c, "flush-without-multifd", at, "MULTIFD_FLUSH");
+        if (flags == MULTIFD_FLUSH && !r->knows_blocks)
+            refuse(c, "block-list-missing", at, "MULTIFD_FLUSH before the list of blocks");
         if ((flags == MULTIFD_FLUSH) == (r->options.channels > 0) || BUG == BUG_EVERY_SECTION_ENDS_A_ROUND)
             end_round(c);
         if (BUG == BUG_ROUND_FLUSHED && r->phase == CHECKPOINT)
