@@ -1,6 +1,7 @@
 """Runs schedules on a receiver that is seen from outside only: the directed ones, drawn ones, and races that are run many times."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,12 +11,13 @@ import hypothesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
+from hypothesis.errors import HypothesisException
 
 from colofd.conformance.black_box import BlackBox, BlackBoxRun, NotObservable, Version
 from colofd.conformance.black_box_cases import Case, directed_cases, race_cases
 from colofd.conformance.black_box_clues import end_clue
 from colofd.conformance.diagnostic import Diagnostic
+from colofd.conformance.drawn import HANGS, Search
 from colofd.conformance.recording import recording
 from colofd.conformance.saved_schedule import Seen
 from colofd.conformance.schedules import CONTENTS, SHAPES, VARIANTS
@@ -36,6 +38,10 @@ _RACY_ENDS: Final = ("failover_after_pages", "failover_before_device_state", "cu
 _LONGEST: Final = 24
 
 
+DRAWN: Final = "drawn"
+"""The name of the drawn schedules, of which the first violation ends the drawing."""
+
+
 class Interrupted(Exception):  # noqa: N818  # says what happened
     """The subject broke down in the middle of a schedule."""
 
@@ -51,6 +57,26 @@ class Findings:
     """By the name of the schedule."""
     errors: list[str] = field(default_factory=list)
     schedules: int = 0
+    hung: Counter[str] = field(default_factory=Counter)
+    """By the end of drawn schedules: in how many it has hung."""
+    not_run: Counter[str] = field(default_factory=Counter)
+    """By the end of drawn schedules: how many were left out, as it has hung in others."""
+
+    def leaves_out(self, end: str) -> bool:
+        """Return whether a drawn schedule with this end is not to be run, and count it then."""
+        is_left_out = self.hung[end] >= HANGS
+        self.not_run[end] += is_left_out
+        return is_left_out
+
+    def add(self, other: "Findings") -> None:
+        """Add what was seen elsewhere."""
+        for rule, count in other.held.items():
+            self.held[rule] = self.held.get(rule, 0) + count
+        for rule, its in other.violations.items():
+            self.violations.setdefault(rule, []).extend(its)
+        self.not_observable |= other.not_observable
+        self.errors += other.errors
+        self.schedules += other.schedules
 
     def note(self, name: str, action: Callable[[], Mapping[str, int]], set_up: str = "") -> None:
         """Run the schedule of this name, in this set-up, and note what comes of it."""
@@ -116,11 +142,11 @@ def run_race(make: Make, findings: Findings, count: int, seconds: float, version
 
 
 def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds: float, version: Version | None = None) -> None:
-    """Run `count` drawn schedules; if one is broken, Hypothesis looks for a shorter one."""
+    """Run `count` drawn schedules; if one is broken, Hypothesis looks for a shorter one, unless the receiver hangs in them."""
     moves = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 99), st.integers(0, 99)), max_size=_LONGEST)
     set_ups = st.sampled_from([each for each in (*VARIANTS, *SHAPES) if each.colo and not each.is_mirror_deferred])
     unseen: set[Options] = set()
-    seen: list[Violation] = []
+    search = Search(seconds)
 
     @hypothesis_seed(seed)
     @settings(
@@ -134,8 +160,9 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     )
     @given(set_ups, moves, moves, st.sampled_from(ENDS))
     def drawn(options: Options, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:
-        if options in unseen:
+        if options in unseen or findings.leaves_out(end):
             return
+        search.begin_try()
         findings.schedules += 1
         try:
             found = run_schedule(make, options, lambda run: play_moves(run, precopy, checkpoints, end), seconds, version)
@@ -144,9 +171,10 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
             return
         except Violation as violation:
             if end not in _RACY_ENDS:
-                seen.append(violation)
+                search.note(violation)
                 raise
             findings.violations.setdefault(violation.rule, []).append((end, violation))
+            findings.hung[end] += search.has_hung()
             return
         for rule, times in found.items():
             findings.held[rule] = findings.held.get(rule, 0) + times
@@ -154,14 +182,14 @@ def run_all_drawn(make: Make, findings: Findings, count: int, seed: int, seconds
     def action() -> Mapping[str, int]:
         try:
             drawn()
-        except Flaky:
-            # What comes and goes is a violation all the same: the shortest schedule is the last one that was broken.
-            if seen:
-                raise seen[-1] from None
+        except (Violation, HypothesisException):
+            # What comes and goes is a violation all the same.
+            if search.shortest is not None:
+                raise search.shortest from None
             raise
         return {}
 
-    findings.note("drawn", action)
+    findings.note(DRAWN, action)
 
 
 def play_moves(run: BlackBoxRun, precopy: Sequence[Move], checkpoints: Sequence[Move], end: str) -> None:

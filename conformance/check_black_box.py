@@ -1,15 +1,21 @@
 """What is found of a receiver that shows guest RAM only, as a ruling on every rule and clause."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from colofd.conformance.black_box import ISOLATION, BlackBox, Version
-from colofd.conformance.black_box_schedules import Findings, run_all_directed, run_all_drawn, run_race
-from colofd.conformance.black_box_wire import Witness, check_black_box_wire
+from colofd.conformance.black_box_cases import directed_cases
+from colofd.conformance.black_box_schedules import DRAWN, Findings, run_all_drawn, run_case, run_race
+from colofd.conformance.black_box_wire import WireFindings, Witness, check_black_box_wire
+from colofd.conformance.check import seed_of, shares
 from colofd.conformance.counterexample import Keeper
+from colofd.conformance.drawn import HANGS
 from colofd.conformance.known_deviations import Known, because
 from colofd.conformance.primary import Dialect, RoundEnd, ZeroPages
-from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.rulings import CaseKind, Outcome, Ruling, with_kinds
+from colofd.conformance.spread import alone
 from colofd.conformance.subjects import Options
 from colofd.conformance.violation import Violation
 from colofd.spec.constants import Step
@@ -33,31 +39,106 @@ class Subject(BlackBox, Witness, Protocol):
 
 MakeSubject = Callable[[Options], Subject]
 
+DIRECTED_AT_ONCE: Final = 12
+"""Directed schedules of a piece: elsewhere, each piece starts an adapter."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of what a receiver is put to, which can be run by itself, anywhere."""
+
+    kind: CaseKind
+    name: str
+    run: Callable[[MakeSubject, Version], Findings | WireFindings]
+
+
+def pieces(drawn: int, seed: int) -> list[Piece]:
+    """Return the directed schedules, the race, the wire cases, and drawn schedules, which end where the first of them is violated."""
+    directed = [
+        Piece(CaseKind.DIRECTED, "directed schedules", partial(_directed, first=first))
+        for first in range(0, len(list(directed_cases())), DIRECTED_AT_ONCE)
+    ]
+    some = [
+        Piece(CaseKind.DRAWN, f"{count} drawn schedules", partial(_drawn, count=count, seed=seed_of(seed, number)))
+        for number, count in enumerate(shares(drawn))
+    ]
+    races = Piece(CaseKind.RACES, f"{RACES} failovers in full flow", partial(_races, count=RACES))
+    return [*directed, races, Piece(CaseKind.WIRE, "wire cases", _wire), *some]
+
+
+def _directed(make: MakeSubject, version: Version, *, first: int) -> Findings:
+    findings = Findings()
+    for case in list(directed_cases())[first : first + DIRECTED_AT_ONCE]:
+        findings.note(case.name, partial(run_case, make, case, SECONDS, version), case.set_up)
+    return findings
+
+
+def _races(make: MakeSubject, version: Version, *, count: int) -> Findings:
+    findings = Findings()
+    run_race(make, findings, count, SECONDS, version)
+    return findings
+
+
+def _drawn(make: MakeSubject, version: Version, *, count: int, seed: int) -> Findings:
+    findings = Findings()
+    run_all_drawn(make, findings, count, seed, SECONDS, version)
+    return findings
+
+
+def _wire(make: MakeSubject, version: Version) -> WireFindings:
+    return check_black_box_wire(make, version, lambda _what: None)
+
+
+RunPieces = Callable[[Version, Sequence[Piece]], Iterable[Findings | WireFindings]]
+"""Yields what comes of each piece, in their order."""
+
+
+def run_here(make: MakeSubject, version: Version, piece: Piece) -> Findings | WireFindings:
+    """Put a piece to a receiver."""
+    return piece.run(make, version)
+
 
 def check_black_box(
-    make: MakeSubject, profile: str, drawn: int, seed: int, progress: Callable[[str], None], keeper: Keeper | None = None
+    make: MakeSubject,
+    profile: str,
+    drawn: int,
+    seed: int,
+    progress: Callable[[str], None],
+    keeper: Keeper | None = None,
+    run_pieces: RunPieces | None = None,
 ) -> tuple[dict[str, Ruling], int]:
     """Run the directed schedules, the race, drawn schedules and the wire cases; `profile` says what is known of the receiver's version.
 
-    What is new goes to the keeper, too.
+    What is new goes to the keeper, too. `run_pieces` runs the pieces elsewhere.
     Returns the rulings by the id of a rule, of a clause, of a wire check or of what else is claimed, and how much was put to it.
     """
-    findings, known = Findings(), Known(profile)
+    known = Known(profile)
     version = version_of(known)
-    run_all_directed(make, findings, SECONDS, progress, version)
-    progress(f"{RACES} failovers in full flow")
-    run_race(make, findings, RACES, SECONDS, version)
-    progress(f"{drawn} drawn schedules")
-    run_all_drawn(make, findings, drawn, seed, SECONDS, version)
+    its = pieces(drawn, seed)
+    here = run_pieces or (lambda version, its: alone(partial(run_here, make, version), its))
+    found: dict[CaseKind, Findings] = {}
+    wire = WireFindings({}, [], 0)
+    for number, (piece, some) in enumerate(zip(its, here(version, its), strict=True), 1):
+        progress(f"{number} of {len(its)} pieces from outside, the last: {piece.name}")
+        if isinstance(some, WireFindings):
+            wire = some
+            continue
+        found.setdefault(piece.kind, Findings()).add(some)
+        if piece.kind is CaseKind.DRAWN and (some.errors or any(name == DRAWN for each in some.violations.values() for name, _ in each)):
+            break
+    findings = Findings()
+    for some in found.values():
+        findings.add(some)
     if keeper is not None:
         for identifier in findings.violations:
             if new := _new(findings.violations[identifier], known):
                 keeper.outside(make, new[0], version)
-    wire = check_black_box_wire(make, version, progress)
     for name, violation in wire.hangs:
         findings.violations.setdefault(violation.rule, []).append((name, violation))
     wire_rulings = {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.rulings.items()}
-    return _rulings(findings, known, version) | wire_rulings, findings.schedules + wire.played
+    of_kind = {kind: _rulings(its, known, version) for kind, its in found.items()}
+    rulings = _rulings(findings, known, version) | wire_rulings
+    return with_kinds(rulings, of_kind | {CaseKind.WIRE: wire_rulings}), findings.schedules + wire.played
 
 
 def version_of(known: Known) -> Version:
@@ -80,6 +161,10 @@ def _rulings(findings: Findings, known: Known, version: Version) -> dict[str, Ru
     rulings |= {identifier: _ruling(findings, known, version, identifier) for identifier in others}
     if findings.errors:
         rulings["harness"] = Ruling(Outcome.ERRORED, "a schedule failed for another reason than a rule", {"errors": findings.errors})
+    if findings.not_run:
+        rulings["drawn"] = Ruling(
+            Outcome.SKIPPED, f"schedules are not run to an end in which it has hung {HANGS} times", {**findings.not_run}
+        )
     return rulings
 
 

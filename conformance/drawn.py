@@ -1,7 +1,8 @@
 """Drawn schedules: any order of moves that the peer's obligations allow, chosen by Hypothesis."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import hypothesis
@@ -12,6 +13,7 @@ from hypothesis.errors import HypothesisException
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from colofd.conformance.gates import STALL_SECONDS
 from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.recording import recording
 from colofd.conformance.saved_schedule import Seen
@@ -24,6 +26,8 @@ from colofd.spec.protocol import BOTH_SIDES
 from colofd.spec.state import Phase
 
 STEPS_A_SCHEDULE: Final = 30
+HANGS: Final = 3
+"""Of schedules in which a receiver hangs no more are tried: each takes as long as it may take at most."""
 
 _PAGES: Final = st.integers(0, Options().pages - 1)
 _CONTENTS: Final = st.integers(0, CONTENTS - 1)
@@ -32,19 +36,32 @@ _CHANNELS: Final = st.sampled_from(["mfd0", "mfd1"])
 
 @dataclass
 class Search:
-    """The violation with the shortest schedule so far, and how many more schedules may be tried to find a shorter one."""
+    """The violation with the shortest schedule so far, and how many more schedules may be tried to find a shorter one.
 
+    Attributes:
+        hang_seconds: a try that takes as long has hung.
+    """
+
+    hang_seconds: float
     shortest: Violation | None = None
     tries_left: int = 100
+    hangs_left: int = HANGS
+    _begun: float = 0.0
 
     def begin_try(self) -> None:
         """Count a schedule; one too many is not run."""
         self.tries_left -= self.shortest is not None
-        if self.tries_left < 0:
+        if self.tries_left < 0 or not self.hangs_left:
             hypothesis.reject()
+        self._begun = time.monotonic()
+
+    def has_hung(self) -> bool:
+        """Whether this try has taken so long that it has hung."""
+        return time.monotonic() - self._begun >= self.hang_seconds
 
     def note(self, violation: Violation) -> None:
         """Keep a violation if it is the shortest."""
+        self.hangs_left -= self.has_hung()
         if self.shortest is None or len(violation.moves) < len(self.shortest.moves):
             self.shortest = violation
 
@@ -57,7 +74,7 @@ class Setup:
     tally: Tally
     fired: dict[str, int]
     spec: Spec
-    search: Search = field(default_factory=Search)
+    search: Search
 
 
 class Schedule(RuleBasedStateMachine):
@@ -76,7 +93,8 @@ class Schedule(RuleBasedStateMachine):
     def connect(self, options: Options) -> None:
         """Begin: a receiver in one of the set-ups."""
         self.setup.search.begin_try()
-        self.lockstep = recording(Lockstep(self.setup.factory, options, spec=self.setup.spec), Seen.WITHIN)
+        stall_seconds = self.setup.search.hang_seconds
+        self.lockstep = recording(Lockstep(self.setup.factory, options, stall_seconds, spec=self.setup.spec), Seen.WITHIN)
 
     @precondition(lambda self: not self.is_over and self.lockstep.can_primary_write())
     @rule(page=_PAGES, content=_CONTENTS)
@@ -209,9 +227,21 @@ def _say_nothing(_text: object) -> None:
     """Take what Hypothesis wants to print."""
 
 
-def run_drawn(factory: Factory, count: int, seed: int, tally: Tally, fired: dict[str, int], *, spec: Spec = BOTH_SIDES) -> None:
-    """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong by `spec`."""
-    setup = Setup(factory, tally, fired, spec)
+def run_drawn(
+    factory: Factory,
+    count: int,
+    seed: int,
+    tally: Tally,
+    fired: dict[str, int],
+    stall_seconds: float = STALL_SECONDS,
+    *,
+    spec: Spec = BOTH_SIDES,
+) -> None:
+    """Run `count` schedules; Violation, with the shortest schedule found, if the receiver is wrong by `spec`.
+
+    If it stalls (`stall_seconds`) in a few of them, it is left at that.
+    """
+    setup = Setup(factory, tally, fired, spec, Search(stall_seconds))
     machine = type("Schedule", (Schedule,), {"setup": setup})
     configured = settings(
         max_examples=count,

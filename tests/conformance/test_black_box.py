@@ -1,5 +1,6 @@
 """Schedules that look at guest RAM only: the built-in receiver passes, those with a known mistake do not, and a real QEMU has two."""
 
+from collections import Counter
 from typing import Final
 
 import pytest
@@ -8,6 +9,7 @@ from colofd.conformance.black_box import NotObservable
 from colofd.conformance.black_box_built_in import BuiltInFromOutside as BuiltIn
 from colofd.conformance.black_box_cases import FULL_FLOW, failover_in_full_flow
 from colofd.conformance.black_box_schedules import Findings, run_all_directed, run_all_drawn, run_race, run_schedule
+from colofd.conformance.drawn import HANGS, Search
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.qemu.provision import Qemu, QemuUnavailable, get
 from colofd.conformance.qemu.subject import QemuReceiver
@@ -76,6 +78,16 @@ def test_a_failover_that_never_completes_is_seen() -> None:
     """Given a receiver whose failover does not answer, when one SYNC is missing, then progress is broken."""
     with pytest.raises(Violation, match="progress: failover does not complete"):
         run_schedule(Deaf, Options(), failover_with_one_sync_missing, SECONDS)  # type: ignore[arg-type]  # has the moves that it needs
+
+
+def test_it_is_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a receiver that hangs in every failover, when schedules are drawn, then each end is tried three times, and the rest counted."""
+    monkeypatch.setattr(Search, "has_hung", lambda _search: True)
+    findings = Findings()
+    run_all_drawn(Deaf, findings, 60, 1, SECONDS)
+    broken = Counter(name for name, _ in findings.violations["progress"])
+    assert {end: broken[end] for end in +findings.not_run} == dict.fromkeys(+findings.not_run, HANGS)
+    assert findings.not_run.total() >= 10
 
 
 def test_what_cannot_be_seen_is_no_pass() -> None:

@@ -6,14 +6,14 @@ from typing import Final
 import pytest
 
 from colofd.conformance import schedules
-from colofd.conformance.drawn import run_drawn
+from colofd.conformance.drawn import HANGS, run_drawn
 from colofd.conformance.lockstep import Lockstep
 from colofd.conformance.schedules import DIRECTED, SHAPES, VARIANTS, Directed, Tally, run_directed, run_shape
 from colofd.conformance.subjects import BuiltIn, Options
 from colofd.conformance.violation import Violation
 from colofd.spec.constants import MAIN_CHANNEL, Compression, Step
 from colofd.spec.state import Phase
-from tests.conformance.fakes import Said, recording, wrong_digests
+from tests.conformance.fakes import Said, recording, saying, wrong_digests
 
 Way = Sequence[tuple[Step, str]]
 """Micro-steps with their channels, in this order, among others."""
@@ -220,3 +220,16 @@ def test_drawn_schedules_find_what_is_wrong(capsys: pytest.CaptureFixture[str]) 
     assert caught.value.rule == Step.READ_PAGE
     assert len(caught.value.moves) < 40
     assert not capsys.readouterr().out
+
+
+def test_drawn_schedules_are_few_if_it_hangs() -> None:
+    """Given a subject that stalls in every checkpoint, when schedules are drawn, then it is waited for a few times, and no more."""
+    commits: list[str] = []
+
+    def silent(event: Said) -> list[Said]:
+        commits.extend([event.step] * (event.step is Step.COMMIT))
+        return [] if event.step is Step.COMMIT else [event]
+
+    with pytest.raises(Violation, match="progress: main did not finish a micro-step"):
+        run_drawn(saying(silent), 50, 1, Tally(), {}, stall_seconds=0.3)
+    assert 1 <= len(commits) <= HANGS
