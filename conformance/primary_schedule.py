@@ -142,7 +142,7 @@ def play(
 
     Raises BadSchedule for pages or channels that are not there.
     """
-    _check(primary, moves)
+    check(moves, primary.options.pages, primary.channels)
     sent = Sent()
     try:
         primary.begin_ram()
@@ -158,12 +158,13 @@ def play(
     return sent
 
 
-def _check(primary: Primary, moves: Sequence[Move]) -> None:
-    known = {MAIN_CHANNEL, *primary.channels}
+def check(moves: Sequence[Move], pages: int, channels: Sequence[str]) -> None:
+    """Require that moves name pages and channels that are there. BadSchedule otherwise."""
+    known = {MAIN_CHANNEL, *channels}
     for number, move in enumerate(moves):
-        pages = getattr(move, "pages", ())
-        if not all(0 <= page < primary.options.pages for page in pages):
-            raise BadSchedule(f"move {number} names a page that is not among 0 to {primary.options.pages - 1}: {pages}")
+        named = getattr(move, "pages", ())
+        if not all(0 <= page < pages for page in named):
+            raise BadSchedule(f"move {number} names a page that is not among 0 to {pages - 1}: {named}")
         channel = getattr(move, "channel", MAIN_CHANNEL)
         if channel not in known:
             raise BadSchedule(f"move {number} names the channel {channel}; there are {', '.join(sorted(known))}")

@@ -12,10 +12,10 @@ import click
 from colofd.conformance.captures import Capture, CaptureError, find, load
 from colofd.conformance.outgoing import NotReached, connector, tell_to_take_over
 from colofd.conformance.primary import Dialect, Primary, RoundEnd, ZeroPages
-from colofd.conformance.primary_schedule import BadSchedule, EndPrecopy, Move, Rest, generated, play, schedule_from
+from colofd.conformance.primary_schedule import BadSchedule, EndPrecopy, Failover, Move, Rest, check, generated, play, schedule_from
 from colofd.conformance.replay_player import Connect, DistantPlayer
 from colofd.conformance.subjects import BLOCK, Options
-from colofd.spec.constants import TARGET_PAGE_SIZE, Compression
+from colofd.spec.constants import TARGET_PAGE_SIZE, Compression, channel_name
 from colofd.spec.reasons import Rejected
 
 
@@ -131,17 +131,21 @@ def _wanted(image: Path, choices: dict[str, Any], patience: float) -> Wanted:
     if choices["device_state"] is not None:
         dialect = replace(dialect, devices=choices["device_state"].read_bytes())
 
+    moves = _moves(options, choices)
+    if choices["qmp"] is None and any(isinstance(move, Failover) for move in moves):
+        raise BadSchedule("a move `failover` needs --qmp: somebody must be told")
+
     def fail_over(yanks: bool) -> None:
-        if choices["qmp"] is None:
-            raise BadSchedule("a move `failover` needs --qmp: somebody must be told")
         tell_to_take_over(choices["qmp"], patience, yanks=yanks)
 
-    return Wanted(options, dialect, _moves(options, choices), fail_over, patience)
+    return Wanted(options, dialect, moves, fail_over, patience)
 
 
 def _moves(options: Options, choices: dict[str, Any]) -> tuple[Move, ...]:
     if choices["schedule"] is not None:
-        return schedule_from(choices["schedule"].read_bytes())
+        moves = schedule_from(choices["schedule"].read_bytes())
+        check(moves, options.pages, [channel_name(number) for number in range(options.channels)])
+        return moves
     if options.colo:
         return generated(options.pages, choices["checkpoints"], choices["dirty"], choices["seed"])
     return (Rest(), EndPrecopy())

@@ -144,19 +144,18 @@ def test_a_schedule_breaks_off_in_a_checkpoint(folder: Path, image: Path) -> Non
         ('[{"do": "dance"}]', "Invalid value 'dance'"),
         ('[{"do": "write", "pages": [300], "content": 1}]', "names a page that is not among 0 to 299"),
         ('[{"do": "cut", "channel": "mfd7"}]', "names the channel mfd7; there are main, mfd0"),
+        ('[{"do": "sync", "channel": "mfd1"}]', "names the channel mfd1; there are main, mfd0"),
+        ('[{"do": "failover"}]', "needs --qmp: somebody must be told"),
         ("{", "the schedule is none"),
     ],
 )
 def test_a_bad_schedule_is_refused(folder: Path, image: Path, schedule: str, why: str) -> None:
-    """Given a schedule that cannot be played, then the message says why, and the exit code is 2."""
+    """Given a schedule that cannot be played, then the message says why before anybody is connected to, and the exit code is 2."""
     (folder / "schedule").write_text(schedule)
-    receiving = Receiving(f"unix:{folder / 'm'}", "--channels", "1", "--colo", "--patience", "1")
     arguments = [f"unix:{folder / 'm'}", str(image), "--channels", "1", "--colo", "--schedule", str(folder / "schedule")]
     finished = subprocess.run([*COLOFD, "send", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603  # ours
     assert finished.returncode == 2
     assert why in finished.stderr
-    with pytest.raises(AssertionError):
-        receiving.report()
 
 
 def test_nobody_there(image: Path, folder: Path) -> None:
