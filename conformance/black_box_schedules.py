@@ -77,6 +77,8 @@ class Findings:
         self.not_observable |= other.not_observable
         self.errors += other.errors
         self.schedules += other.schedules
+        self.hung += other.hung
+        self.not_run += other.not_run
 
     def note(self, name: str, action: Callable[[], Mapping[str, int]], set_up: str = "") -> None:
         """Run the schedule of this name, in this set-up, and note what comes of it."""

@@ -32,7 +32,7 @@ from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.put_schedule import CannotMake
 from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
-from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.rulings import CaseKind, Outcome, Ruling, with_kinds
 from colofd.conformance.saved_schedule import load
 from colofd.conformance.subjects import SUBJECTS
 from colofd.conformance.unknown_names import UnknownName
@@ -269,17 +269,19 @@ def run_check(
         replays: list[Future[CaptureResult]] = [pool.submit(check_capture, folder) for folder in shipped()]
         campaign.run(PROFILES[profile])
         if keeper is not None:
-            for violation in campaign.violations.values():
+            for violation in campaign.found.violations.values():
                 keeper.within(campaign.factory, violation)
         progress("wire checks")
         known = Known(against)
-        rules = campaign.rulings() | {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
-        rules |= further.result()
+        of_wire = {identifier: known.ruling(identifier, ruling) for identifier, ruling in wire.result().items()}
+        rules = campaign.rulings() | with_kinds(of_wire, {CaseKind.WIRE: of_wire})
+        rules |= with_kinds(further.result(), {CaseKind.FURTHER: further.result()})
         from_outside = 0
         if subject in FROM_OUTSIDE:
             seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress, keeper)
             # What holds from outside was seen better from within.
             rules |= {identifier: ruling for identifier, ruling in seen.items() if ruling.outcome in TROUBLE}
+            rules = with_kinds(rules, {CaseKind.OUTSIDE: seen})
         captures = []
         for number, replay in enumerate(replays):
             progress(f"recording {number + 1} of {len(replays)}")
@@ -292,9 +294,9 @@ def run_check(
         against=against,
         rules=rules,
         captures=captures,
-        schedules=campaign.tally.schedules,
-        micro_steps=campaign.tally.micro_steps + sum(capture.micro_steps for capture in captures),
-        conclusive_schedules=campaign.tally.conclusive,
+        schedules=campaign.found.tally.schedules,
+        micro_steps=campaign.found.tally.micro_steps + sum(capture.micro_steps for capture in captures),
+        conclusive_schedules=campaign.found.tally.conclusive,
         schedules_from_outside=from_outside,
         kept=keeper.kept if keeper else [],
         rerun=f"colofd check {subject} --profile {profile} --seed {seed}{f' --against {against}' if against != STRICT else ''}",

@@ -38,6 +38,14 @@ class Tally:
             for identifier, count in counted.items():
                 fired[identifier] = fired.get(identifier, 0) + count
 
+    def add_all(self, other: "Tally") -> None:
+        """Count what another one has counted."""
+        self.schedules += other.schedules
+        self.conclusive += other.conclusive
+        self.checkpoints += other.checkpoints
+        self.failovers += other.failovers
+        self.micro_steps += other.micro_steps
+
 
 def _enter_colo(run: Lockstep, pages: Sequence[int] = (0, 1, 2)) -> None:
     """Precopy with some pages that are not zero, then COLO."""

@@ -1,6 +1,7 @@
 """What a schedule found."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from colofd.conformance.saved_schedule import SavedSchedule
 
@@ -17,3 +18,7 @@ class Violation(Exception):  # noqa: N818  # says what was found
         self.moves = tuple(moves)
         self.recorded: SavedSchedule | None = None
         super().__init__(f"{rule}: {why}\nafter the moves:\n  " + "\n  ".join(moves))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again in another process."""
+        return type(self), (self.rule, self.why, self.moves), self.__dict__

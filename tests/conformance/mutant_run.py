@@ -24,17 +24,17 @@ def main(against: str, modules: list[str]) -> None:
     """Run until something is found that is not known of the profile; say what, and where the modules came from."""
 
     def progress(_what: str) -> None:
-        if campaign.violations or campaign.errors:
+        if campaign.found.violations or campaign.found.errors:
             raise Found
 
     campaign = Campaign(SUBJECTS["impl"], 1, progress, STALL_SECONDS, against)
     with contextlib.suppress(Found):
         campaign.run(BRIEF)
     found = {
-        "violations": {rule: str(violation) for rule, violation in campaign.violations.items()},
-        "known": {rule: [each.id for each in some] for rule, (_, some) in campaign.known.items()},
-        "errors": campaign.errors,
-        "schedules": campaign.tally.schedules,
+        "violations": {rule: str(violation) for rule, violation in campaign.found.violations.items()},
+        "known": {rule: [each.id for each in some] for rule, (_, some) in campaign.found.known.items()},
+        "errors": campaign.found.errors,
+        "schedules": campaign.found.tally.schedules,
         "files": [importlib.import_module(module).__file__ for module in modules],
     }
     print(json.dumps(found))  # noqa: T201  # read by the test

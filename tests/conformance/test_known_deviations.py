@@ -93,7 +93,7 @@ def test_a_rerun_that_fails_otherwise_explains_nothing(monkeypatch: pytest.Monke
     monkeypatch.setattr("colofd.conformance.check.run_drawn", violated)
     checked = Campaign(BuiltIn, 1, lambda _what: None, against=Q111)
     checked.run(Profile(drawn=1, variants=1))
-    assert set(checked.violations) == {Step.MIRROR}
-    assert not checked.known
-    assert any("run again: RuntimeError" in error for error in checked.errors)
+    assert set(checked.found.violations) == {Step.MIRROR}
+    assert not checked.found.known
+    assert any("run again: RuntimeError" in error for error in checked.found.errors)
     assert checked.rulings()[Step.MIRROR].outcome is Outcome.VIOLATED
