@@ -18,7 +18,7 @@ from colofd.conformance.vector_script import ScriptWriter, refused_after, reorde
 from colofd.conformance.wire_cases import edited
 from colofd.model.decode import Item
 from colofd.model.decode_multifd import UNNAMED_CHANNEL
-from colofd.spec.constants import MAIN_CHANNEL, Compression, PacketFlag, Step, channel_name
+from colofd.spec.constants import MAIN_CHANNEL, Command, Compression, PacketFlag, SectionType, Step, channel_name
 from colofd.spec.reasons import Reason, Rejected
 from colofd.spec.wire import ALL_TABLES, CHECKS, fields
 
@@ -62,6 +62,10 @@ _OF_COMPRESSION: Final = ("flags", "normal_pages", "zero_pages", "next_packet_si
 """Fields of a packet that are read in the light of the compression."""
 
 
+_KINDS: Final[dict[str, type[SectionType | Command]]] = {"type": SectionType, "command": Command}
+"""Fields that say what follows, with all that they may say somewhere."""
+
+
 def _changes(place: Place) -> Iterator[tuple[str, fields.Change]]:
     """Yield other values of a field by what they are: those that break its checks, its lowest and highest ones, neighbours and bits."""
     visit = place.visit
@@ -77,7 +81,8 @@ def _changes(place: Place) -> Iterator[tuple[str, fields.Change]]:
     if not isinstance(kind, fields.Integer) or not isinstance(value, int):
         return
     highest = (1 << 8 * kind.size) - 1
-    numbers = {"lowest": 0, "highest": highest, "one more": value + 1, "one less": value - 1, "sign bit": value ^ (highest + 1 >> 1)}
+    numbers = {f"becomes {named.name}": named.value for named in _KINDS.get(visit.field.name, ())}
+    numbers |= {"lowest": 0, "highest": highest, "one more": value + 1, "one less": value - 1, "sign bit": value ^ (highest + 1 >> 1)}
     if visit.field.name in ("flags", "header"):
         # Of a record, the flags are the bits below the page size.
         numbers |= {f"bit {bit} changed": value ^ (1 << bit) for bit in range(min(_BITS, 8 * kind.size))}

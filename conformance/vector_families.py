@@ -11,6 +11,7 @@ from colofd.conformance.vector_edits import field_vectors
 from colofd.conformance.vector_format import Vector
 from colofd.conformance.vector_pages import page_vectors
 from colofd.conformance.vector_payloads import payload_vectors
+from colofd.conformance.vector_rounds import round_vectors
 from colofd.conformance.vector_runs import run_vectors
 from colofd.conformance.vector_schedules import schedule_vectors
 from colofd.conformance.vector_setups import setup_vectors
@@ -54,6 +55,7 @@ def _all_vectors() -> Iterator[tuple[Vector, list[str]]]:
     yield from wire_vectors()
     yield from field_vectors()
     yield from page_vectors()
+    yield from round_vectors()
     yield from setup_vectors()
     yield from payload_vectors()
     yield from run_vectors()
