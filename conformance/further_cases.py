@@ -211,8 +211,8 @@ def _ended_stream(method: Compression, payload: bytes) -> WireCase:
     return WireCase(f"wire.payload.ended-{method}", "wire.payload", "multifd", head + payload, context, Reason.PAYLOAD_CORRUPT, len(head))
 
 
-def _capability() -> WireCase:
-    """A source that has a validated capability on, which the receiver has not."""
+def capability_case() -> WireCase:
+    """Return a source that has a validated capability on, which the receiver has not."""
     header = stream.stream_header(MACHINE)
     name = bytes([SectionType.SUBSECTION]) + stream.counted(CAPABILITIES_SUBSECTION) + stream.be32(1)
     data = header + name + stream.be32(1) + stream.counted("x-ignore-shared") + precopy()[len(header) :]
@@ -233,7 +233,7 @@ FURTHER: Final[Mapping[str, Callable[[], None]]] = {
     "further.pages-between-checkpoints": _pages_between_checkpoints,
     "further.zlib-stream-ends": partial(_wire, _ended_stream(Compression.ZLIB, zlib.compress(_CONTENT))),
     "further.zstd-frame-ends": partial(_wire, _ended_stream(Compression.ZSTD, zstandard.compress(_CONTENT))),
-    "further.capability-not-here": partial(_wire, _capability()),
+    "further.capability-not-here": partial(_wire, capability_case()),
 }
 """All of them, by id."""
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from colofd.conformance import stream
+from colofd.conformance.further_cases import capability_case
 from colofd.conformance.vector_format import Act, Await, Connect, End, Reply, Send, Setup, Vector, VectorBlock, Verdict, pieces_of, slug
 from colofd.conformance.vector_script import ram_act
 from colofd.conformance.wire_cases import WireCase, decode_case, violation, visits, wire_cases
@@ -59,6 +60,9 @@ def _all_cases() -> Iterator[tuple[WireCase, list[str]]]:
             case_id = slug(address or case.check_id, name if case.id != case.check_id else "violated")
             own = replace(case, id=case_id, twin=valid_id(case.twin.removeprefix(f"{VALID}.")), context=_known(case.context))
             yield own, _covered(case.check_id, case, case.id)
+    case = capability_case()
+    own = replace(case, id=slug(case.check_id, "not-here"), twin=valid_id("precopy"), context=_known(case.context))
+    yield own, _covered(case.check_id, case, "a capability that is not here")
     for valid in streams:
         yield from _cuts(valid)
 
