@@ -7,6 +7,7 @@ is allowed is short: where a guard fails, the slow machine is asked, and says wh
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,30 @@ Taking = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A rule as two functions of the cells, of the members of each sort, and of the rule's arguments in order."""
+    """A rule as two functions of the cells, of the members of each sort, and of the rule's arguments in order.
+
+    `sorts` are those of its parameters. `is_one_by_one`: it cannot be taken for many pages at once.
+    """
 
     rule: Rule
     is_enabled: Taking
     update: Taking
+    sorts: tuple[Sort, ...]
+    is_one_by_one: bool
 
 
 class CompiledMachine(Machine):
     """A `Machine` that takes the same steps in less time."""
 
-    _steps: dict[tuple[str, bool], Compiled]
-    _members: dict[str, Array]
+    @cached_property
+    def _steps(self) -> dict[tuple[str, bool], Compiled]:
+        """Return what has been compiled, by the rule's id, and whether it is for many pages."""
+        return {}
+
+    @cached_property
+    def _members(self) -> dict[str, Array]:
+        sorts = {sort for cell in self.spec.state.cells() for sort in cell.key}
+        return {sort.__name__: np.arange(self._size(sort)) for sort in sorts}
 
     def fire(
         self,
@@ -43,26 +56,23 @@ class CompiledMachine(Machine):
         others: Mapping[Sort, int] = NO_OTHERS,
     ) -> None:
         """Take one step, or one for each page, as `Machine.fire` does."""
-        is_many = len(pages) > 1
-        step = self._step(identifier, is_many)
-        is_one_by_one = is_many and (not is_pagewise(step.rule) or len(set(pages)) < len(pages))
-        if others or is_one_by_one or (not pages and any(each.sort is Page for each in step.rule.parameters)):
+        count = len(pages)
+        step = self._step(identifier, count > 1)
+        if not count and Page in step.sorts:
+            return
+        if others or (count > 1 and (step.is_one_by_one or len(set(pages)) < count)):
             super().fire(identifier, channel=channel, pages=pages, values=values, others=others)
             return
         given = {Channel: channel, Page: pages, Value: values}
-        arguments = [_argument(given[each.sort], is_many) for each in step.rule.parameters]
+        arguments = [_argument(given[sort], count > 1) for sort in step.sorts]
         if not step.is_enabled(self.cells, self._members, *arguments):
             # It refuses as well, and says which guard fails.
             super().fire(identifier, channel=channel, pages=pages, values=values)
             raise AssertionError(identifier)
         step.update(self.cells, self._members, *arguments)
-        self.steps += max(1, len(pages))
+        self.steps += count or 1
 
     def _step(self, identifier: str, is_many: bool) -> Compiled:
-        if "_steps" not in vars(self):
-            self._steps = {}
-            sorts = {sort for cell in self.spec.state.cells() for sort in cell.key}
-            self._members = {sort.__name__: np.arange(self._size(sort)) for sort in sorts}
         found = self._steps.get((identifier, is_many))
         if found is None:
             found = self._steps[identifier, is_many] = compile_rule(self.spec.rule(identifier), is_many=is_many)
@@ -89,7 +99,8 @@ def compile_rule(rule: Rule, *, is_many: bool) -> Compiled:
     functions: dict[str, Taking] = {"all_": np.all, "not_": np.logical_not, "where_": np.where, "copy_": np.array, "every_": _every}
     functions["some_"] = _some
     exec(compile("\n".join(lines), f"<{rule.id}>", "exec"), functions)  # noqa: S102  # written above, from the specification alone
-    return Compiled(rule, functions["is_enabled"], functions["update"])
+    sorts = tuple(each.sort for each in rule.parameters)
+    return Compiled(rule, functions["is_enabled"], functions["update"], sorts, not is_pagewise(rule))
 
 
 def _every(body: Array, dimensions: int) -> Array:

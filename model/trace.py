@@ -7,6 +7,7 @@ What was sent is not in the events: the peer (a recording, or a generated schedu
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Protocol
 
 from colofd.model.machine import MAIN_NUMBER, Machine, NotEnabled
@@ -105,6 +106,11 @@ class Acceptor:
     fired: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
 
+    @cached_property
+    def _channels(self) -> frozenset[str]:
+        """Return what an event may call its channel."""
+        return frozenset({"", MAIN_CHANNEL, *map(channel_name, range(self.machine.sizes[Channel] - 1))})
+
     def accept(self, event: TraceEvent) -> None:
         """Take one event; Refused if the spec does not allow it here, or if memory differs afterwards."""
         try:
@@ -161,11 +167,12 @@ class Acceptor:
 
     def _require_known(self, event: TraceEvent) -> None:
         """Refuse an event on a channel, or with a page, that does not exist."""
-        multifd = self.machine.sizes[Channel] - 1
-        if event.channel not in {"", MAIN_CHANNEL, *map(channel_name, range(multifd))}:
+        if event.channel not in self._channels:
+            multifd = self.machine.sizes[Channel] - 1
             raise Refused(self.accepted, event, f"there is no such channel, only main and {multifd} multifd channels", "trace.channel")
-        unknown = [page for page in (*event.pages, *event.zero_pages) if not 0 <= page < self.machine.sizes[Page]]
-        if unknown:
+        named, count = event.pages + event.zero_pages, self.machine.sizes[Page]
+        if named and not 0 <= min(named) <= max(named) < count:
+            unknown = [page for page in named if not 0 <= page < count]
             raise Refused(self.accepted, event, f"there are no pages {unknown}", "trace.page")
 
     def _prepare(self, event: TraceEvent) -> None:
