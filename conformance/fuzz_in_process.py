@@ -34,8 +34,8 @@ from colofd.spec.reasons import Reason, Rejected
 _SECONDS: Final = 5.0
 """No wait is expected: a receiver that waits is found by this."""
 _PEEK: Final = int(socket.MSG_PEEK)
-_PIECE: Final = 1000
-"""Bytes that arrive at a time where they do not arrive at once."""
+_PIECE: Final = 300
+"""Bytes that arrive at a time where they do not arrive at once: less than the header of a packet."""
 
 
 class Seen(NamedTuple):

@@ -23,10 +23,13 @@ from colofd.conformance.fuzz_in_process import InProcess, Seen
 from colofd.conformance.fuzz_oracle import expected, wrong
 from colofd.conformance.fuzz_targets import Place, Target, targets
 from colofd.model.decode import Item
-from colofd.spec.wire import main_channel, multifd
+from colofd.spec.wire import multifd
 
 KINDS: Final = 11
 """Kinds of edits: those of `fuzz`, three of whole items, one of payloads, and one of the vmdescription."""
+
+_PAYLOAD: Final = 9
+_DESCRIPTION: Final = 10
 
 _JSON_VALUE: Final = re.compile(rb': *("[^"]*"|[0-9]+)')
 _JSON_VALUES: Final = (b"-1", b"1.0", b"true", b"null", b'"device"', b'"1"', b"[]", b"{}", b"1e3", b'"' + b"n" * 300 + b'"', b'"\\u1234"')
@@ -87,7 +90,8 @@ def damaged(target: Target, edits: list[Edit]) -> dict[str, bytes]:
     """Return the channels of a target with some damage."""
     streams = dict(target.streams)
     for edit in edits:
-        place = target.places[edit.at % len(target.places)]
+        places = target.packets if edit.kind == _PAYLOAD else target.descriptions if edit.kind == _DESCRIPTION else target.places
+        place = places[edit.at % len(places)]
         streams[place.channel] = _edited(streams[place.channel], place, edit, target)
     return streams
 
@@ -133,8 +137,6 @@ def _with_item(data: bytes, item: Item, edit: Edit, target: Target) -> bytes:
 
 def _with_description(data: bytes, item: Item, edit: Edit) -> bytes:
     """Return a main channel with another value in its vmdescription."""
-    if item.name != main_channel.DESCRIPTION.name:
-        return data
     start, size = int(str(item.fields["payload_offset"])), int(str(item.fields["payload_size"]))
     values = list(_JSON_VALUE.finditer(data, start, start + size))
     if not values:

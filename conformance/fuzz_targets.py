@@ -12,7 +12,7 @@ from colofd.model.decode import Context, Item, Visit, decode_main, decode_multif
 from colofd.model.sent import Layout, packet_rounds
 from colofd.model.trace import Sent
 from colofd.spec.constants import MAIN_CHANNEL, UUID_SIZE, ColoMessage, Command, Compression, RecordFlag, SectionType, channel_name
-from colofd.spec.wire.main_channel import CAPABILITIES_SUBSECTION, PAGE_BITS_SUBSECTION, UUID_SUBSECTION
+from colofd.spec.wire.main_channel import CAPABILITIES_SUBSECTION, DESCRIPTION, PAGE_BITS_SUBSECTION, UUID_SUBSECTION
 
 SMALL: Final = 1024
 """Bytes of a page on main channels alone: records are short."""
@@ -63,6 +63,17 @@ class Target:
             list(decode(data, self.context, observer=seen.append))
             found += [Place(channel, visit, _item_at(self.items[channel], visit.offset)) for visit in seen]
         return tuple(found)
+
+    @cached_property
+    def packets(self) -> tuple["Place", ...]:
+        """A field of each packet with pages that have contents; of a migration without, all fields."""
+        found = [place for place in self.places if place.item.fields.get("normal_pages") and place.visit.field.name == "flags"]
+        return tuple(found) or self.places
+
+    @cached_property
+    def descriptions(self) -> tuple["Place", ...]:
+        """The fields of the vmdescription."""
+        return tuple(place for place in self.places if place.item.name == DESCRIPTION.name)
 
 
 @dataclass(frozen=True)

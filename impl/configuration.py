@@ -3,7 +3,7 @@
 from colofd.impl.memory import Layout
 from colofd.impl.reception import Options
 from colofd.impl.stream import MainStream
-from colofd.spec.constants import STREAM_MAGIC, STREAM_VERSION, STREAM_VERSION_OBSOLETE, UUID_SIZE, SectionType
+from colofd.spec.constants import STREAM_VERSION, STREAM_VERSION_OBSOLETE, UUID_SIZE, SectionType
 from colofd.spec.reasons import Reason
 
 
@@ -26,8 +26,8 @@ class Configuration:
 
     def _header(self) -> None:
         at = self._stream.begin_item()
-        if (magic := self._stream.be32()) != STREAM_MAGIC:
-            raise self._stream.rejected(Reason.STREAM_MAGIC, at, f"{magic:#010x}", f"{STREAM_MAGIC:#010x}")
+        # The magic: by it the channel was told to be this one.
+        self._stream.be32()
         version = self._stream.be32()
         if version == STREAM_VERSION_OBSOLETE:
             raise self._stream.rejected(Reason.STREAM_VERSION_OBSOLETE, at + 4, version, STREAM_VERSION)

@@ -237,9 +237,7 @@ class PacketReader:
         np.right_shift(offsets, self._shift, room.quotients)
 
     def _find_block(self, field: bytes, at: int) -> None:
-        """Look up the block of this packet, and most likely of the next ones. Before the first SYNC there is none."""
-        if not self.has_synced:
-            raise self._rejected(Reason.PACKET_OUT_OF_PHASE, at, "pages", "a SYNC before the first pages")
+        """Look up the block of this packet, and most likely of the next ones."""
         name, terminator, _ = field.partition(b"\0")
         text = name.decode("latin-1")
         if not (name and terminator and text in self._layout.blocks):
