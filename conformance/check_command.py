@@ -31,7 +31,7 @@ from colofd.conformance.foreign import FOREIGN, check_foreign
 from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.put_schedule import CannotMake
-from colofd.conformance.qemu.provision import VERSIONS, QemuUnavailable, at_path, get
+from colofd.conformance.qemu.provision import QemuUnavailable, named
 from colofd.conformance.rulings import CaseKind, Outcome, Ruling, with_kinds
 from colofd.conformance.saved_schedule import load
 from colofd.conformance.subjects import SUBJECTS
@@ -202,7 +202,7 @@ def run_qemu_check(
     from colofd.conformance.qemu.subject import QemuReceiver  # noqa: PLC0415
 
     name = subject.removeprefix(QEMU)
-    qemu = get(name, progress) if name in VERSIONS else at_path(Path(name))
+    qemu = named(name, progress)
     number = ".".join(qemu.version.split(".")[:2])
     against = against or (f"qemu-{number}" if f"qemu-{number}" in PROFILES_OF_QEMU else STRICT)
     rules, schedules = check_black_box(

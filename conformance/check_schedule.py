@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from colofd.conformance.black_box import Version
 from colofd.conformance.black_box_built_in import BuiltInFromOutside
@@ -12,7 +11,7 @@ from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.foreign import FOREIGN, opened
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.put_schedule import put_outside, put_within
-from colofd.conformance.qemu.provision import VERSIONS, at_path, get
+from colofd.conformance.qemu.provision import named
 from colofd.conformance.saved_schedule import SavedSchedule, Seen
 from colofd.conformance.subjects import SUBJECTS
 from colofd.conformance.violation import Violation
@@ -46,6 +45,6 @@ def _from_outside(subject: str) -> Iterator[tuple[Make, Version | None]]:
     from colofd.conformance.qemu.subject import QemuReceiver  # noqa: PLC0415
 
     name = subject.partition(":")[2]
-    qemu = get(name) if name in VERSIONS else at_path(Path(name))
+    qemu = named(name)
     profile = f"qemu-{'.'.join(qemu.version.split('.')[:2])}"
     yield lambda options: QemuReceiver(qemu, options), version_of(Known(profile if profile in PROFILES else STRICT))

@@ -2,15 +2,17 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
 import click
 
 from colofd.conformance.check_black_box import version_of
+from colofd.conformance.incoming import NobodyCame
 from colofd.conformance.known_deviations import Known
-from colofd.conformance.qemu.provision import VERSIONS, Qemu, QemuUnavailable, at_path, get
+from colofd.conformance.qemu.provision import QemuUnavailable, named
 from colofd.conformance.unknown_names import UnknownName
 from colofd.spec.constants import Compression
 from colofd.spec.profiles import PROFILES
@@ -36,17 +38,16 @@ def latch(name: str, tries: int, is_held: bool, yanks: bool, compression: str, a
 
     Examples: colofd qemu latch; colofd qemu latch --race --tries 100 --yank --compression zlib
     """
-    # Only here, for the package qemu.qmp is an extra.
-    from colofd.conformance.qemu.hold import HoldUnavailable  # noqa: PLC0415
-    from colofd.conformance.qemu.latch import held, race, summary  # noqa: PLC0415
+    with running_qemu():
+        from colofd.conformance.qemu.hold import HoldUnavailable  # noqa: PLC0415
+        from colofd.conformance.qemu.latch import held, race, summary  # noqa: PLC0415
 
-    binary = found_binary(name)
-    run = held if is_held else race
-    try:
-        counted = summary([run(binary, Compression(compression), yanks=yanks) for _ in range(tries)])
-    except HoldUnavailable as unavailable:
-        click.echo(f"colofd: {unavailable}\nhint: allow ptrace of child processes, or use --race", err=True)
-        sys.exit(2)
+        binary = named(name)
+        run = held if is_held else race
+        try:
+            counted = summary([run(binary, Compression(compression), yanks=yanks) for _ in range(tries)])
+        except HoldUnavailable as unavailable:
+            _end(str(unavailable), "allow ptrace of child processes, or use --race")
     how = f"{'one receive thread held' if is_held else 'nobody held'}, {'yank first' if yanks else 'no yank'}, {compression}"
     if as_json:
         click.echo(json.dumps({"version": binary.version, "how": how} | counted))
@@ -70,7 +71,11 @@ def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> 
 
     Examples: colofd qemu finding; colofd qemu finding old-content --qemu 10.0; colofd qemu finding failover-deadlock --vector
     """
-    # Only here, for the package qemu.qmp is an extra.
+    with running_qemu():
+        _find(ids, name, is_vector=is_vector, as_json=as_json)
+
+
+def _find(ids: tuple[str, ...], name: str, *, is_vector: bool, as_json: bool) -> None:
     from colofd.conformance.qemu.findings import findings, show, vector  # noqa: PLC0415
 
     known = findings()
@@ -80,7 +85,7 @@ def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> 
     if is_vector:
         click.echo(json.dumps([vector(known[each]) for each in ids or known]))
         return
-    binary = found_binary(name)
+    binary = named(name)
     profile = f"qemu-{'.'.join(binary.version.split('.')[:2])}"
     askable = findings(version_of(Known(profile)) if profile in PROFILES else None)
     shown = [show(binary, askable[each]) for each in ids or known if each in askable]
@@ -98,10 +103,24 @@ def finding(ids: tuple[str, ...], name: str, is_vector: bool, as_json: bool) -> 
     sys.exit(1 if any(each.is_shown for each in shown) else 0)
 
 
-def found_binary(name: str) -> Qemu:
-    """Return the QEMU of this version or path; if there is none, say so and exit with 2."""
+@contextmanager
+def running_qemu() -> Iterator[None]:
+    """Where real QEMUs are run: one that cannot be had, or does not do what it is told, ends the command with 2, and says so."""
     try:
-        return get(name) if name in VERSIONS else at_path(Path(name))
+        # Only here, for the package qemu.qmp is an extra.
+        from colofd.conformance.qemu.machine import QemuFailed  # noqa: PLC0415
+
+        try:
+            yield
+        except (QemuFailed, NobodyCame) as error:
+            _end(
+                f"QEMU does not do what it is told: {error}",
+                "its build must have migration and replication, and the machine time for it",
+            )
     except QemuUnavailable as error:
-        click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
-        sys.exit(2)
+        _end(str(error), "`colofd qemu list` says which versions there are")
+
+
+def _end(what: str, hint: str) -> Never:
+    click.echo(f"colofd: {what}\nhint: {hint}", err=True)
+    sys.exit(2)

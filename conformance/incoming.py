@@ -19,10 +19,15 @@ _FIRST_BYTES: Final = 4
 _LISTED_WITHIN: Final = 1 << 20
 """Bytes of a main channel within which the RAM blocks are listed; QEMU needs some hundreds."""
 _POLL_SECONDS: Final = 0.01
+_LAST_PORT: Final = 65535
 
 
 class NobodyCame(Exception):  # noqa: N818  # says what is the case
     """No source connected, or not all of it: what is there, and what is missing."""
+
+
+class CannotListen(OSError):  # noqa: N818  # says what is the case
+    """An address that cannot be had: what the system says of it."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +41,30 @@ class Source:
 class Incoming:
     """Listens on unix:PATH or tcp:HOST:PORT. A context manager.
 
-    Raises ValueError for another kind of address, OSError if it cannot be had.
+    Raises ValueError for another kind of address, CannotListen if it cannot be had.
     """
 
     def __init__(self, address: str) -> None:
+        try:
+            self._listen(address)
+        except OSError as error:
+            raise CannotListen(f"{address} cannot be listened on: {error}") from error
+
+    def _listen(self, address: str) -> None:
         kind, _, place = address.partition(":")
         self._path: Path | None = None
         if kind == "unix":
             self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(place)
+            try:
+                self._listener.bind(place)
+            except OSError:
+                self._listener.close()
+                raise
             self._path = Path(place)
             self._path.chmod(0o600)
             self._listener.listen(256)
             self.address = address
-        elif kind == "tcp" and place.rpartition(":")[2].isdigit():
+        elif kind == "tcp" and is_port(place.rpartition(":")[2]):
             host, _, port = place.rpartition(":")
             self._listener = socket.create_server((host or "localhost", int(port)), backlog=256)
             self.address = f"tcp:{host or 'localhost'}:{self._listener.getsockname()[1]}"
@@ -97,6 +112,11 @@ class Incoming:
         self._listener.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def is_port(text: str) -> bool:
+    """Return whether a text is the number of a port."""
+    return text.isdigit() and int(text) <= _LAST_PORT
 
 
 def _peek(sock: socket.socket, length: int) -> bytes:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from colofd.conformance import interop_page
-from colofd.conformance.findings_commands import binary_option, found_binary
-from colofd.conformance.qemu.provision import QemuUnavailable, has_kvm
+from colofd.conformance.findings_commands import binary_option, running_qemu
+from colofd.conformance.qemu.provision import has_kvm, named
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 _as_markdown = click.option("--markdown", "as_markdown", is_flag=True, help="A section of docs/interop.md instead of text.")
@@ -23,12 +23,8 @@ def _progress(what: str) -> None:
 
 
 def _needing_qemu(run: Callable[[], None]) -> None:
-    try:
+    with running_qemu():
         run()
-    except QemuUnavailable as error:
-        _progress("")
-        click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
-        sys.exit(2)
 
 
 def _print(rows: Sequence[Any], section: Callable[[], str], text: Sequence[str], *, as_json: bool, as_markdown: bool) -> None:
@@ -88,7 +84,7 @@ def checkpoints(name: str, count: int, as_json: bool, as_markdown: bool) -> None
     def run() -> None:
         from colofd.conformance.qemu.checkpoints import rows  # noqa: PLC0415
 
-        qemu = found_binary(name)
+        qemu = named(name)
         found = rows(qemu, count, _progress)
         text = interop_page.checkpoints_text(found)
         _print(found, lambda: interop_page.checkpoints_section(found), text, as_json=as_json, as_markdown=as_markdown)
@@ -139,7 +135,7 @@ def failover(name: str, kills: int, seed: int, as_json: bool, as_markdown: bool)
         from colofd.conformance.qemu.failovers import Outcome, run_scenario, scenarios  # noqa: PLC0415
         from colofd.conformance.qemu.kills import kill_primaries  # noqa: PLC0415
 
-        qemu = found_binary(name)
+        qemu = named(name)
         results = []
         for scenario in scenarios(multifd=not qemu.needs_enable_colo):
             _progress(f"{scenario.survivor} survives, {scenario.channels} channels, {scenario.moment}, ours is the {scenario.ours}")
@@ -169,7 +165,7 @@ def isolation(name: str, as_json: bool, as_markdown: bool) -> None:
     def run() -> None:
         from colofd.conformance.qemu.isolation import cut_everywhere  # noqa: PLC0415
 
-        qemu = found_binary(name)
+        qemu = named(name)
         cuts = [cut for channels in (2, 0) for cut in cut_everywhere(qemu, channels)]
         section = lambda: interop_page.isolation_section(cuts, qemu.version)  # noqa: E731
         _print(cuts, section, interop_page.isolation_text(cuts), as_json=as_json, as_markdown=as_markdown)
@@ -194,7 +190,7 @@ def lost_writes(name: str, tries: int, as_json: bool, as_markdown: bool) -> None
     def run() -> None:
         from colofd.conformance.qemu.lost_writes import Guest, count_lost_writes  # noqa: PLC0415
 
-        qemu = found_binary(name)
+        qemu = named(name)
         kinds = [("tcg", each) for each in Guest] + [("kvm", each) for each in (Guest.ALWAYS, Guest.IN_PRECOPY)] * has_kvm()
         counted = [count_lost_writes(qemu, accelerator, guest, tries, _progress) for accelerator, guest in kinds]
         section = lambda: interop_page.lost_writes_section(counted)  # noqa: E731

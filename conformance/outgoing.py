@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from colofd.conformance.incoming import is_port
+
 
 class NotReached(Exception):  # noqa: N818  # says what is the case
     """Nobody waits for a migration there: what the system says of it."""
@@ -19,7 +21,7 @@ def connector(address: str, patience: float) -> Callable[[], socket.socket]:
     host, _, port = place.rpartition(":")
     if kind == "unix" and place:
         return lambda: _connected(lambda: _to_path(place, patience), address)
-    if kind == "tcp" and port.isdigit():
+    if kind == "tcp" and is_port(port):
         return lambda: _connected(lambda: socket.create_connection((host or "localhost", int(port)), patience), address)
     raise ValueError(f"an address is unix:PATH or tcp:HOST:PORT, not {address}")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from colofd.conformance.incoming import Incoming, NobodyCame, Source
+from colofd.conformance.incoming import CannotListen, Incoming, NobodyCame, Source
 from colofd.conformance.recorder import Described, Recorder
 from colofd.impl import Block, Commit, Deadlines, Destination
 from colofd.model.decode import Context
@@ -114,6 +114,9 @@ def receive(
             report = _receive(incoming, incoming.source(context, patience), wanted, recorder)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="ADDRESS") from error
+    except CannotListen as error:
+        click.echo(f"colofd: {error}\nhint: give another address, or end what has this one", err=True)
+        sys.exit(2)
     except NobodyCame as error:
         click.echo(f"colofd: {error}\nhint: give --channels and --colo as the source has them", err=True)
         sys.exit(2)

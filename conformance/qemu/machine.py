@@ -111,11 +111,14 @@ class Machine:
     async def _accept(self) -> None:
         """Wait for QMP, and no longer than the process lives."""
         accepting = asyncio.ensure_future(self._client.accept())
-        while not (await asyncio.wait([accepting], timeout=_POLL_SECONDS))[0]:
-            if self._process is not None and self._process.poll() is not None:
-                accepting.cancel()
-                raise EOFError
-        await accepting
+        try:
+            while not (await asyncio.wait([accepting], timeout=_POLL_SECONDS))[0]:
+                if self._process is not None and self._process.poll() is not None:
+                    raise EOFError
+            await accepting
+        finally:
+            accepting.cancel()
+            await asyncio.wait([accepting])
 
     def __enter__(self) -> Self:
         return self

@@ -126,6 +126,15 @@ def get(version: str, progress: Progress = lambda _what: None) -> Qemu:
     return provisioned
 
 
+def named(name: str, progress: Progress = lambda _what: None) -> Qemu:
+    """Return the QEMU of a version, provisioned where need be, or the one at a path. QemuUnavailable if it cannot be had."""
+    if name in VERSIONS:
+        return get(name, progress)
+    if not Path(name).exists():
+        raise QemuUnavailable(f"{name} is neither one of the versions {', '.join(VERSIONS)} nor the path of a program")
+    return at_path(Path(name))
+
+
 def _require_tools() -> None:
     missing = [tool for tool in ("apt-get", "apt-cache", "dpkg") if shutil.which(tool) is None]
     if missing:
