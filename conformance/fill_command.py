@@ -13,6 +13,7 @@ from colofd.conformance.vector_families import needed_vectors
 from colofd.conformance.vector_format import Vector, write_vectors
 from colofd.conformance.vector_play import play
 from colofd.conformance.vector_receivers import BuiltInForVectors
+from colofd.conformance.vector_tables import pages_about, unexplained
 from colofd.spec.protocol import spec_sha256
 
 
@@ -21,20 +22,24 @@ from colofd.spec.protocol import spec_sha256
 def fill(folder: Path) -> None:
     """Write vectors: what to say to a receiver, and what must come of it, as lines of JSON.
 
-    DIR gets one file for each family and index.json, which says what each vector is the only one to cover; docs/vectors.schema.json is the
-    schema. The model says what is expected of each, and the built-in receiver takes each before it is written. Takes about a minute.
+    DIR gets a file for each family; index.json, which says what each vector is the only one to cover; schema.json; and two pages, format.md
+    and coverage.md. The model says what is expected of each, and the built-in receiver takes each before it is written, in about a minute.
 
-    Exit codes: 0 written; 1 model and built-in receiver disagree about a vector, and nothing was written; 2 it could not be written.
+    Exit codes: 0 written; 1 model and built-in receiver disagree about a vector, or no vector is about something that one should be about,
+    and nothing was written; 2 it could not be written.
 
     Example: colofd fill vectors
     """
     found = needed_vectors(_show_progress)
-    failed = [why for number, vector in enumerate(found.vectors) if (why := _failed(vector, number, len(found.vectors)))]
+    failed = [f"no vector is about {name}, or one is all the same" for name in unexplained(found.vectors)]
+    failed += [why for number, vector in enumerate(found.vectors) if (why := _failed(vector, number, len(found.vectors)))]
     _show_progress("")
     if failed:
         click.echo("\n".join(failed))
         sys.exit(1)
     write_vectors(folder, found.vectors, found.covers, spec_sha256())
+    for name, text in pages_about(found).items():
+        (folder / name).write_text(text, encoding="utf-8")
     families = Counter(vector.family for vector in found.vectors)
     size = sum(path.stat().st_size for path in folder.iterdir())
     click.echo(

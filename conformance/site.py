@@ -6,7 +6,7 @@ The pages of docs/ are copied. The reference is made from the specification, and
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +23,8 @@ from colofd.conformance.site_pages import (
     vectors_page,
     writes_page,
 )
-from colofd.conformance.vector_families import needed_vectors
-from colofd.conformance.vector_format import Vector
+from colofd.conformance.vector_families import Needed, needed_vectors
+from colofd.conformance.vector_tables import pages_about
 from colofd.conformance.web_page import page
 
 SUFFIXES: Final = {".py": "python", ".md": "markdown", ".json": "json"}
@@ -39,14 +39,17 @@ EXTRA: Final = "extra"
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)]+)\)")
 
 
-def write_site(root: Path, folder: Path, vectors: Iterable[Vector]) -> None:
-    """Write the sources of the site into `folder`, which is emptied before; `root` is the checkout, `vectors` are listed."""
+def write_site(root: Path, folder: Path, needed: Needed) -> None:
+    """Write the sources of the site into `folder`, which is emptied before; `root` is the checkout, the vectors `needed` are listed."""
     shutil.rmtree(folder, ignore_errors=True)
     about: dict[str, list[str]] = {}
-    for vector in vectors:
+    for vector in needed.vectors:
         for rule in vector.rules:
             about.setdefault(str(rule), []).append(vector.id)
     pages = dict(_pages(root, about))
+    for name, text in pages_about(needed).items():
+        if name.endswith(".md"):
+            pages[f"reference/vectors-{name}"] = text
     for path in sorted((root / "docs").iterdir()):
         if path.suffix == ".md":
             pages[path.name] = path.read_text()
@@ -100,4 +103,4 @@ def _put(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    write_site(Path.cwd(), Path(sys.argv[1]), needed_vectors().vectors)
+    write_site(Path.cwd(), Path(sys.argv[1]), needed_vectors())

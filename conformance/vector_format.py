@@ -27,7 +27,7 @@ _RUN: Final = re.compile(rb"(.)\1{15,}", re.DOTALL)
 _LEAST_NOISE: Final = 4096
 _LONGEST_NOISE: Final = 1 << 16
 """The noise of a page begins as that of a larger one does."""
-_HINT: Final = "`colofd fill DIR` writes them anew; docs/vectors.schema.json says what they are"
+_HINT: Final = "`colofd fill DIR` writes them anew; schema.json and format.md beside them say what they are"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 

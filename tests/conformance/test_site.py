@@ -17,6 +17,7 @@ from colofd.conformance.command import COMMANDS
 from colofd.conformance.phase_machine import PLACES, drawing, transitions
 from colofd.conformance.site import write_site
 from colofd.conformance.site_pages import cards_page, commands_page, marks, writes_page
+from colofd.conformance.vector_families import Needed
 from colofd.conformance.vector_wire import wire_vectors
 from colofd.spec.both_sides import BothSides
 from colofd.spec.protocol import BOTH_SIDES, SPEC
@@ -80,8 +81,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the built site."""
     pytest.importorskip("sphinx")
     sources, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("site")
-    some = [vector for vector, _ in itertools.islice(wire_vectors(), 60)]
-    write_site(ROOT, sources, some)
+    some = {vector.id: (vector, covers) for vector, covers in itertools.islice(wire_vectors(), 60)}
+    write_site(ROOT, sources, Needed([vector for vector, _ in some.values()], {name: covers for name, (_, covers) in some.items()}, 0))
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", str(sources), str(built)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)  # noqa: S603  # our own arguments
     assert finished.returncode == 0, finished.stderr
