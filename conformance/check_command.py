@@ -4,11 +4,9 @@ import importlib.metadata
 import multiprocessing
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
@@ -21,9 +19,10 @@ from colofd.conformance.captures import shipped
 from colofd.conformance.check import PROFILES, Campaign, SmokeFailure
 from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
+from colofd.conformance.check_report import CheckReport, check_text
 from colofd.conformance.check_schedule import violation_of
 from colofd.conformance.check_vectors import check_vectors, vectors_text
-from colofd.conformance.counterexample import Keeper, Kept, kept_text
+from colofd.conformance.counterexample import Keeper
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.exec_subject import EXEC
 from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
@@ -32,6 +31,8 @@ from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.put_schedule import CannotMake
 from colofd.conformance.qemu.provision import QemuUnavailable, named
+from colofd.conformance.report import report_of_check, report_of_vectors
+from colofd.conformance.report_page import write_report, writer_of
 from colofd.conformance.rulings import CaseKind, Outcome, Ruling, with_kinds
 from colofd.conformance.saved_schedule import load
 from colofd.conformance.subjects import SUBJECTS
@@ -42,41 +43,12 @@ from colofd.spec.profiles import STRICT
 from colofd.spec.protocol import spec_sha256
 
 DEFAULT_SEED = 1
-_FEW: Final = 4
-"""How many ids of what cannot be seen are listed."""
 QEMU = "qemu:"
 """What the name of a real QEMU as a subject begins with."""
 FROM_OUTSIDE: Mapping[str, MakeSubject] = {"impl": BuiltInFromOutside}
 """The subjects that are looked at from outside, too."""
 TROUBLE = (Outcome.VIOLATED, Outcome.ERRORED, Outcome.KNOWN_DEVIATION)
 """What a person needs to see."""
-
-
-class CheckReport(msgspec.Struct, frozen=True):
-    """What `colofd check --json` prints."""
-
-    subject: str
-    version: str
-    spec_sha256: str
-    seed: int
-    against: str
-    rules: dict[str, Ruling]
-    captures: list[CaptureResult]
-    schedules: int
-    micro_steps: int
-    conclusive_schedules: int
-    schedules_from_outside: int
-    rerun: str
-    kept: list[Kept] = []
-
-    @property
-    def exit_code(self) -> int:
-        """0: nothing violated or errored, and something was checked; 1: a violation; 2: an error, or nothing could be observed."""
-        outcomes = {ruling.outcome for ruling in self.rules.values()}
-        if Outcome.VIOLATED in outcomes or not all(capture.ok for capture in self.captures):
-            return 1
-        is_observed = self.micro_steps or self.schedules_from_outside
-        return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes and is_observed else 2
 
 
 @click.command()
@@ -105,6 +77,12 @@ class CheckReport(msgspec.Struct, frozen=True):
 @click.option(
     "--schedule", metavar="FILE", type=click.Path(path_type=Path), help="Put one schedule that --save has written, and nothing else."
 )
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a report, too: .html, .md or .json. Without --save, what is found is kept beside it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def check(
     subject: str,
@@ -116,6 +94,7 @@ def check(
     only: str,
     save: Path | None,
     schedule: Path | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Check whether a receiver obeys the spec.
@@ -145,14 +124,21 @@ def check(
         raise click.BadParameter(f"{subject!r} is no subject: give {', '.join(known)} or python:MODULE:FUNCTION", param_hint="SUBJECT")
     if against is not None and against not in PROFILES_OF_QEMU:
         raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
+    if report is not None:
+        # An ending that is unknown is told before the work, not after it.
+        writer_of(report)
+        save = save or report.with_suffix(".found")
     try:
         if vectors is not None:
-            _check_vectors(subject, vectors, against, only, as_json=as_json)
+            _check_vectors(subject, vectors, against, only, report, as_json=as_json)
         if schedule is not None:
             _check_schedule(subject, schedule, as_json=as_json)
         keeper = None if save is None else Keeper(subject, save, _show_progress)
         run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
-        report = run(subject, profile, seed, _show_progress, against, keeper)
+        checked = run(subject, profile, seed, _show_progress, against, keeper)
+        if report is not None:
+            _show_progress("report")
+            write_report(report, report_of_check(checked))
     except QemuUnavailable as error:
         _show_progress("")
         click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
@@ -162,8 +148,8 @@ def check(
         sys.exit(2)
     finally:
         _show_progress("")
-    click.echo(msgspec.json.encode(report) if as_json else "\n".join(_text(report)))
-    sys.exit(report.exit_code)
+    click.echo(msgspec.json.encode(checked) if as_json else "\n".join(check_text(checked)))
+    sys.exit(checked.exit_code)
 
 
 def _show_progress(what: str) -> None:
@@ -172,10 +158,12 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-def _check_vectors(subject: str, folder: Path, against: str | None, only: str, *, as_json: bool) -> None:
+def _check_vectors(subject: str, folder: Path, against: str | None, only: str, path: Path | None, *, as_json: bool) -> None:
     number = f"qemu-{subject.removeprefix(QEMU)}"
     against = against or (number if number in PROFILES_OF_QEMU else STRICT)
     report = check_vectors(subject, folder, against, only, _show_progress)
+    if path is not None:
+        write_report(path, report_of_vectors(report, folder))
     _show_progress("")
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(vectors_text(report)))
     sys.exit(report.exit_code)
@@ -301,79 +289,3 @@ def run_check(
         kept=keeper.kept if keeper else [],
         rerun=f"colofd check {subject} --profile {profile} --seed {seed}{f' --against {against}' if against != STRICT else ''}",
     )
-
-
-def _text(report: CheckReport) -> list[str]:
-    shown = {
-        identifier: ruling
-        for identifier, ruling in report.rules.items()
-        if not _is_about_wire(identifier) and ruling.outcome is not Outcome.NOT_OBSERVABLE
-    }
-    width = max(len(identifier) for identifier in shown)
-    known = f", against {report.against}" if report.against != STRICT else ""
-    lines = [f"subject {report.subject} {report.version}, spec {report.spec_sha256[:16]}, seed {report.seed}{known}", ""]
-    lines += [f"  {identifier:{width}}  {_outcome(ruling)}" for identifier, ruling in shown.items()]
-    lines += ["", _wire_checks(report)]
-    if report.captures:
-        lines += ["", *(_capture(capture) for capture in report.captures)]
-    lines += ["", *_not_observable(report.rules), _schedules(report), _counted(report.rules)]
-    lines += [line for identifier, ruling in report.rules.items() for line in _finding(identifier, ruling)]
-    lines += [line for kept in report.kept for line in ["", *kept_text(kept)]]
-    lines.append(f"again: {report.rerun}")
-    return lines
-
-
-def _not_observable(rules: Mapping[str, Ruling]) -> list[str]:
-    """Return why something cannot be seen, each reason once, with the ids of a few."""
-    ids: dict[str, list[str]] = {}
-    for identifier, ruling in rules.items():
-        if ruling.outcome is Outcome.NOT_OBSERVABLE:
-            ids.setdefault(ruling.why, []).append(identifier)
-    shown = {why: ", ".join(its if len(its) <= _FEW else [*its[:_FEW], f"and {len(its) - _FEW} more"]) for why, its in ids.items()}
-    return [f"  not observable: {what}: {why}" for why, what in shown.items()]
-
-
-def _schedules(report: CheckReport) -> str:
-    from_outside = f"{report.schedules_from_outside} schedules seen from outside"
-    if not report.micro_steps:
-        return from_outside
-    conclusive = f"{report.conclusive_schedules} with a commit or a failover"
-    return f"{report.schedules} schedules ({conclusive}), {report.micro_steps} micro-steps; {from_outside}"
-
-
-def _is_about_wire(identifier: str) -> bool:
-    return identifier.startswith("wire.")
-
-
-def _wire_checks(report: CheckReport) -> str:
-    """Return one line about all wire checks: with each on a line of its own nobody would see the others."""
-    wire = {identifier: ruling for identifier, ruling in report.rules.items() if _is_about_wire(identifier)}
-    skipped = [f"{identifier} ({ruling.why})" for identifier, ruling in wire.items() if ruling.outcome is Outcome.SKIPPED]
-    return "\n    skipped: ".join([f"  {len(wire)} wire checks: {_counted(wire)}", *skipped])
-
-
-def _counted(rules: Mapping[str, Ruling]) -> str:
-    counts = Counter(ruling.outcome for ruling in rules.values())
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-
-
-def _outcome(ruling: Ruling) -> str:
-    if ruling.outcome is Outcome.HOLDS:
-        taken, states = ruling.evidence.get("taken"), ruling.evidence.get("states")
-        return f"holds    {f'{taken} times' if taken else f'in {states} states'}"
-    return f"{ruling.outcome}  {ruling.why}"
-
-
-def _capture(capture: CaptureResult) -> str:
-    verdict = "equal" if capture.ok else f"NOT as it should be: {capture.why}"
-    return f"  {capture.name:24}  {capture.digests_checked:3} digests, {capture.micro_steps:6} micro-steps  {verdict}"
-
-
-def _finding(identifier: str, ruling: Ruling) -> list[str]:
-    """Return what a person needs to see of a violation or an error."""
-    if ruling.outcome not in (Outcome.VIOLATED, Outcome.KNOWN_DEVIATION, Outcome.ERRORED):
-        return []
-    if ruling.outcome is Outcome.KNOWN_DEVIATION and _is_about_wire(identifier):
-        return [f"{identifier}: {ruling.why}"]
-    details = [line for lines in ruling.evidence.values() if isinstance(lines, list) for line in lines]
-    return ["", f"{identifier}: {ruling.why}", *(f"    {line}" for line in details)]

@@ -14,7 +14,8 @@ from colofd.conformance import check_black_box, check_command
 from colofd.conformance.captures import find
 from colofd.conformance.check import Campaign, Profile
 from colofd.conformance.check_captures import CaptureResult
-from colofd.conformance.check_command import CheckReport, check
+from colofd.conformance.check_command import check
+from colofd.conformance.check_report import CheckReport
 from colofd.conformance.further_cases import FURTHER
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.subjects import SUBJECTS, BuiltIn, Factory, Observed
