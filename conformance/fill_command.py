@@ -31,7 +31,7 @@ def fill(folder: Path) -> None:
     Example: colofd fill vectors
     """
     found = needed_vectors(_show_progress)
-    failed = [f"no vector is about {name}, or one is all the same" for name in unexplained(found.vectors)]
+    failed = [f"no vector is about {name}, or one is all the same" for name in unexplained(found)]
     failed += [why for number, vector in enumerate(found.vectors) if (why := _failed(vector, number, len(found.vectors)))]
     _show_progress("")
     if failed:

@@ -9,6 +9,7 @@ import msgspec
 
 from colofd.conformance.vector_families import Needed
 from colofd.conformance.vector_format import Vector, schema
+from colofd.model.controls import WRONG
 from colofd.spec.constants import Step
 from colofd.spec.reasons import Reason
 from colofd.spec.wire import CHECKS
@@ -28,6 +29,7 @@ FAMILIES: Final = {
 """What the vectors of each family are about."""
 
 _CAPABILITIES: Final = "a receiver is set up without validated capabilities, so that the number of them is refused first"
+_THREADS: Final = "it needs a thread that is held while failover goes on; `colofd check` holds those of its own receiver"
 _RETURN_PATH: Final = "the primary reads the return path, and a vector plays the primary"
 
 WITHOUT: Final[Mapping[str, str]] = {
@@ -36,6 +38,8 @@ WITHOUT: Final[Mapping[str, str]] = {
     "wire.return-path.postcopy": _RETURN_PATH,
     "wire.return-path.length": _RETURN_PATH,
     Step.FILL_BEGIN: "when a receiver fills its cache is not seen from outside",
+    "cache released under threads": _THREADS,
+    "receivedmap released under threads": _THREADS,
     Reason.STREAM_MAGIC: "which channel begins with other bytes nobody knows: it is refused as channel-magic",
     Reason.SECTION_VERSION: "no check has it",
     Reason.FLUSH_MISSING: "whether pages are late or the end of the round is early, the order of reading decides: refused for any reason",
@@ -44,7 +48,7 @@ WITHOUT: Final[Mapping[str, str]] = {
     Reason.EMBEDDER: "it is the embedder's, not the input's",
     Reason.CLOSED: "it is the embedder's, not the input's",
 }
-"""Checks, rules and reasons that no vector is about, and why."""
+"""Checks, rules, reasons and known mistakes that no vector is about, and why."""
 
 _ROW: Final = "| {} | {} | {} |"
 
@@ -117,7 +121,7 @@ def coverage_page(needed: Needed) -> str:
     lines = ["# What the vectors cover", "", _SUMMARY.format(len(vectors), needed.dropped), ""]
     lines += ["| family | vectors | of them refused | about |", "|---|---|---|---|", *rows, ""]
     lines += ["## What is covered by one vector alone", "", "| kind | number | for one |", "|---|---|---|", *_kinds(needed), ""]
-    for title, its in about(vectors).items():
+    for title, its in about(needed).items():
         lines += [f"## {title}", "", "| id | vectors | for one |", "|---|---|---|"]
         lines += [_ROW.format(f"`{name}`", len(ids), f"`{ids[0]}`") for name, ids in its.items() if ids]
         without = [f"- `{name}`: {WITHOUT.get(name, _UNEXPLAINED)}" for name, ids in its.items() if not ids]
@@ -132,17 +136,17 @@ _SUMMARY: Final = (
 _UNEXPLAINED: Final = "not among these"
 
 
-def unexplained(vectors: list[Vector]) -> list[str]:
-    """Return the checks, rules and reasons that no vector is about, and nobody says why; and those that one is about all the same."""
-    found = {name: bool(ids) for its in about(vectors).values() for name, ids in its.items()}
+def unexplained(needed: Needed) -> list[str]:
+    """Return what no vector is about, and nobody says why: checks, rules, reasons, mistakes; and those that one is about all the same."""
+    found = {name: bool(ids) for its in about(needed).values() for name, ids in its.items()}
     return [name for name, is_covered in found.items() if is_covered is (name in WITHOUT)]
 
 
-def about(vectors: list[Vector]) -> dict[str, dict[str, list[str]]]:
-    """Return the ids of the vectors that are about each check, each rule and each reason, by what these are called."""
+def about(needed: Needed) -> dict[str, dict[str, list[str]]]:
+    """Return the ids of the vectors that are about each check, rule, reason and known mistake, by what these are called."""
     of_rule: dict[str, list[str]] = {}
     of_reason: dict[str, list[str]] = {}
-    for vector in vectors:
+    for vector in needed.vectors:
         for rule in vector.rules:
             of_rule.setdefault(rule, []).append(vector.id)
         of_reason.setdefault(vector.verdict.reason, []).append(vector.id)
@@ -150,7 +154,15 @@ def about(vectors: list[Vector]) -> dict[str, dict[str, list[str]]]:
         "Checks of the wire": {check: of_rule.get(check, []) for check in CHECKS},
         "Rules of the receiver": {str(step): of_rule.get(step, []) for step in Step},
         "Reasons to refuse": {str(reason): of_reason.get(reason, []) for reason in Reason},
+        "Shortest runs of known mistakes, as far as they are seen from outside": {
+            control.name: _showing(control.name, needed) for control in WRONG
+        },
     }
+
+
+def _showing(mistake: str, needed: Needed) -> list[str]:
+    """Return the vectors that make the shortest run that shows a mistake."""
+    return [name for name, its in needed.covers.items() if any(each.startswith(f"known mistake: {mistake},") for each in its)]
 
 
 def _kinds(needed: Needed) -> Iterator[str]:
