@@ -142,7 +142,7 @@ def failover(name: str, kills: int, seed: int, as_json: bool, as_markdown: bool)
             results.append(run_scenario(qemu, scenario))
         killed = kill_primaries(qemu, kills, seed, _progress)
         text = [*interop_page.failover_text(results), *interop_page.kill_text(killed)]
-        section = lambda: interop_page.failover_section(results) + "\n" + interop_page.kill_section(killed, seed)  # noqa: E731
+        section = lambda: interop_page.failover_section(results) + "\n" + interop_page.kill_section(killed, seed, qemu.version)  # noqa: E731
         _print([*results, *killed], section, text, as_json=as_json, as_markdown=as_markdown)
         is_right = all(each.outcome is not Outcome.NEW for each in results) and all(each.is_right for each in killed)
         sys.exit(0 if is_right else 1)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from colofd.conformance.qemu.provision import VERSIONS
+
 if TYPE_CHECKING:
     # These need the package qemu.qmp, which is an extra.
     from colofd.conformance.qemu.cells import Cell
@@ -71,9 +73,9 @@ def checkpoints_text(rows: Sequence["Row"]) -> list[str]:
 def checkpoints_section(rows: Sequence["Row"]) -> str:
     """Return the rows of checkpoints as a table."""
     head = [
-        f"## Checkpoints in a row, {_today()}",
+        _title("Checkpoints in a row", rows[0].version),
         "",
-        f"`colofd qemu checkpoints`, QEMU {rows[0].version} as primary, its guest writes.",
+        f"{_command('checkpoints', rows[0].version)}, QEMU {rows[0].version} as primary, its guest writes.",
         "",
     ]
     header = [
@@ -135,9 +137,9 @@ def failover_section(results: Sequence["Failover"]) -> str:
         for each in results
     ]
     head = [
-        f"## Failover, {_today()}",
+        _title("Failover", results[0].version),
         "",
-        f"`colofd qemu failover`, QEMU {results[0].version}: {_counted(e.outcome for e in results)}.",
+        f"{_command('failover', results[0].version)}, QEMU {results[0].version}: {_counted(e.outcome for e in results)}.",
         "",
     ]
     table = _table(["channels", "survivor", "the other one dies", "our side", "outcome"], rows)
@@ -150,7 +152,7 @@ def kill_text(kills: Sequence["Kill"]) -> list[str]:
     return [*lines, f"{sum(each.is_right for each in kills)} of {len(kills)} killed primaries: no commit lost"] if kills else []
 
 
-def kill_section(kills: Sequence["Kill"], seed: int) -> str:
+def kill_section(kills: Sequence["Kill"], seed: int, version: str) -> str:
     """Return what became of the commits when real primaries were killed."""
     if not kills:
         return ""
@@ -159,10 +161,11 @@ def kill_section(kills: Sequence["Kill"], seed: int) -> str:
     lost = [each for each in kills if not each.is_right]
     return "\n".join(
         [
-            f"## Primaries killed at random moments, {_today()}",
+            _title("Primaries killed at random moments", version),
             "",
-            f"`colofd qemu failover --kills {len(kills)} --seed {seed}`: our secondary took over from {len(kills)} real primaries with a",
-            f"writing guest; it was then {phases}, with {min(commits)} to {max(commits)} checkpoints committed ({sum(commits)} in all).",
+            f"{_command(f'failover --kills {len(kills)} --seed {seed}', version)}: our secondary took over from {len(kills)} real",
+            f"primaries with a writing guest; it was then {phases}, with {min(commits)} to {max(commits)} checkpoints",
+            f"committed ({sum(commits)} in all).",
             f"Lost: {len(lost)}. Each commit was the stopped primary's RAM, and RAM after the failover was the last commit.",
             *(f"* {each.why}" for each in lost),
             "",
@@ -182,9 +185,9 @@ def isolation_section(cuts: Sequence["Cut"], version: str) -> str:
     """Return the cuts as a table."""
     rows = [[str(e.channels), e.at, str(e.looks), str(e.changed), str(e.changed_after), e.failover] for e in cuts]
     head = [
-        f"## Isolation, {_today()}",
+        _title("Isolation", version),
         "",
-        f"`colofd qemu isolation`, QEMU {version} as secondary. A checkpoint is cut behind each record and packet",
+        f"{_command('isolation', version)}, QEMU {version} as secondary. A checkpoint is cut behind each record and packet",
         "boundary; RAM is hashed all the time, until the primary is gone. The last row of each kind is the control: there the checkpoint",
         "is whole, and must show.",
         "",
@@ -214,7 +217,8 @@ def lost_writes_section(counted: Sequence["LostWrites"]) -> str:
         ]
         for each in counted
     ]
-    head = [f"## Writes that a source loses, {_today()}", "", f"`colofd qemu lost-writes`, QEMU {counted[0].version} as source.", ""]
+    version = counted[0].version
+    head = [_title("Writes that a source loses", version), "", f"{_command('lost-writes', version)}, QEMU {version} as source.", ""]
     header = ["accelerator", "the guest", "the end of precopy is wrong", "a checkpoint is wrong", "pages at most"]
     return "\n".join([*head, *_table(header, rows), ""])
 
@@ -238,6 +242,16 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _counted(outcomes: Iterable[str]) -> str:
     return ", ".join(f"{count} {outcome}" for outcome, count in Counter(outcomes).items())
+
+
+def _title(what: str, version: str) -> str:
+    return f"## {what}: QEMU {version.partition(' ')[0]}, {_today()}"
+
+
+def _command(name: str, version: str) -> str:
+    """Return a command as it is given for a version: without an option, it is the last one."""
+    number = next((each for each in VERSIONS if version.startswith(f"{each}.")), "PATH")
+    return f"`colofd qemu {name}`" if number == VERSIONS[-1] else f"`colofd qemu {name} --qemu {number}`"
 
 
 def _today() -> str:
