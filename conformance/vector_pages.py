@@ -31,6 +31,10 @@ class Kind(StrEnum):
 
     CONTENT = "content"
     ZEROS = "zeros"
+    NOTHING = "nothing"
+
+
+_ARRIVALS: Final = (Kind.CONTENT, Kind.ZEROS)
 
 
 class When(StrEnum):
@@ -89,6 +93,8 @@ class Turn:
     @property
     def rules(self) -> list[str]:
         """The rules that it is about: of the channel that brings the page, and of what concludes it."""
+        if self.now is Kind.NOTHING:
+            return [str(Step.FLUSH_BEGIN)]
         is_main, is_zero = self.channel == MAIN_CHANNEL, self.now is Kind.ZEROS
         reads = (Step.MAIN_ZERO_PAGE if is_zero else Step.MAIN_READ_PAGE) if is_main else (Step.ZERO_PAGE if is_zero else Step.READ_PAGE)
         return [str(reads), str(Step.MAIN_MIRROR if is_main else Step.MIRROR)]
@@ -118,7 +124,7 @@ def _id(turn: Turn) -> str:
 def _turns() -> Iterator[Turn]:
     for channels, method in ((2, Compression.NONE), (2, Compression.ZLIB), (2, Compression.ZSTD), (0, Compression.NONE)):
         pairs = _CHANNELS if channels else ((MAIN_CHANNEL, MAIN_CHANNEL),)
-        for (channel_before, channel), before, now in product(pairs, Kind, Kind):
+        for (channel_before, channel), before, now in product(pairs, _ARRIVALS, _ARRIVALS):
             is_packed = method is Compression.NONE or (channel != MAIN_CHANNEL and now is Kind.CONTENT)
             if is_packed:
                 base = Turn(before, channel_before, When.NEVER, now, channel, Then.ENTER_COLO, method, channels)
@@ -136,6 +142,10 @@ def _of(base: Turn, *, is_first: bool) -> Iterator[Turn]:
         yield replace(base, when=when, then=Then.COMMIT)
         if is_plain:
             yield from (replace(base, when=when, then=then) for then in (Then.FAIL_OVER, Then.FAIL_OVER_AMID))
+    if is_plain and base.now is Kind.CONTENT and base.channel == base.channel_before:
+        # The commit takes back what the guest has written, although the primary says nothing of the page.
+        for when in (When.IN_PRECOPY, When.IN_AN_EARLIER_CHECKPOINT):
+            yield from (replace(base, when=when, now=Kind.NOTHING, then=then) for then in (Then.COMMIT, Then.COMMIT_OVER_OWN))
     if is_plain:
         yield from (replace(base, when=When.IN_PRECOPY, then=then) for then in (Then.COMMIT_OVER_OWN, Then.FAIL_OVER_WITH_OWN))
 
@@ -147,6 +157,8 @@ def _schedule(turn: Turn) -> Schedule:
 
 
 def _arrive(run: ScriptWriter, kind: Kind, number: int, channel: str) -> None:
+    if kind is Kind.NOTHING:
+        return
     run.primary_writes(_PAGE, number if kind is Kind.CONTENT else 0)
     run.send(channel, [_PAGE])
 
