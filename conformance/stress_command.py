@@ -8,6 +8,8 @@ from typing import Final
 import click
 import msgspec
 
+from colofd.conformance.fault_kinds import Kind
+from colofd.conformance.fault_sweeps import SWEPT, moments, sweep
 from colofd.conformance.faults import Reached, run_fault
 from colofd.conformance.fuzz import Tally, run_damaged
 from colofd.conformance.fuzz_jobs import STRETCH, Found, search
@@ -67,6 +69,21 @@ def stress_faults(count: int, seed: int) -> Ruling:
     return Ruling(Outcome.HOLDS, text, evidence)
 
 
+def stress_moments() -> Ruling:
+    """Let each thing that can fail do so at each of its moments, in a few migrations."""
+    reached = Reached()
+    wrong = [f"migration {number}: {why}" for number in SWEPT for fault in moments() for why in sweep(number, fault, reached)]
+    killed_after = sorted({step for kind, step, _ in reached.ends if kind is Kind.KILL} - {""})
+    evidence: dict[str, int | list[str]] = {f"felt: {kind}": felt for kind, felt in sorted(reached.felt.items())}
+    evidence["reached"] = killed_after
+    if wrong:
+        return Ruling(Outcome.VIOLATED, wrong[0], {**evidence, "found": wrong[:SHOWN]})
+    text = (
+        f"{len(SWEPT)} migrations, {sum(reached.felt.values())} moments; threads were killed after {len(killed_after)} kinds of micro-steps"
+    )
+    return Ruling(Outcome.HOLDS, text, evidence)
+
+
 def stress_inputs(count: int, seed: int) -> Ruling:
     """Put drawn damage to decoder and receiver."""
     tally, wrong = Tally(), list[str]()
@@ -112,7 +129,7 @@ def stress_parsers(count: int, seed: int, jobs: int) -> Ruling:
     return Ruling(Outcome.HOLDS, f"{text}, {reached.grown >> 20} MiB more held than at first", evidence)
 
 
-KINDS: Final = ("preemptions", "guard", "faults", "inputs", "parsers")
+KINDS: Final = ("preemptions", "guard", "moments", "faults", "inputs", "parsers")
 
 
 @click.command()
@@ -136,6 +153,7 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: i
 
     preemptions: stated packet sequences in every interleaving with few preemptions, side by side with the model.
     guard: schedules on guest RAM that the receive threads cannot write in COLO.
+    moments: threads, memory or the caller fail at each moment of a few migrations, one after the other.
     faults: connections, threads, memory or the caller fail at drawn moments.
     inputs: streams with drawn damage, which the slow decoder and the receiver must refuse alike.
     parsers: the same for all channels together, a thousand in a second, without sockets and threads (SIGINT: ends early).
@@ -147,6 +165,7 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: i
     runs: Mapping[str, Callable[[], Ruling]] = {
         "preemptions": partial(stress_preemptions, bound),
         "guard": check_guarded,
+        "moments": stress_moments,
         "faults": partial(stress_faults, faults, seed),
         "inputs": partial(stress_inputs, inputs, seed),
         "parsers": partial(stress_parsers, parsers, seed, jobs),

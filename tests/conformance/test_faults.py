@@ -8,9 +8,11 @@ import pytest
 from colofd.conformance import faults
 from colofd.conformance.fault_kinds import Kind
 from colofd.conformance.fault_script import PAGE, PAGES, Script, draw_script
+from colofd.conformance.fault_sweeps import SWEPT, moments, sweep
 from colofd.conformance.faults import Reached, run_fault
 from colofd.impl.colo import Secondary
 from colofd.impl.trace import PageNumbers
+from colofd.spec.constants import Step
 
 SLICE: Final = range(120)
 """A part of the thousand that `colofd stress` runs."""
@@ -27,6 +29,27 @@ def test_faults_do_no_harm() -> None:
     assert set(reached.felt) == set(Kind)
     assert len(reached.ends) >= 25
     assert reached.commits >= 100
+
+
+def test_a_thread_may_die_before_and_after_each_micro_step() -> None:
+    """Given a migration in COLO, when threads, memory or the caller fail at each of their moments, one by one, then no harm is done."""
+    reached = Reached()
+    wrong = [why for fault in moments() for why in sweep(SWEPT[2], fault, reached)]
+    assert wrong == []
+    assert reached.felt[Kind.KILL] >= 100
+    assert reached.felt[Kind.INTERRUPT] >= 40
+    assert {step for kind, step, _ in reached.ends if kind is Kind.KILL} >= {
+        Step.START,
+        Step.PREPARE,
+        Step.READ_PAGE,
+        Step.PAYLOAD_COMPLETE,
+        Step.MIRROR,
+        Step.PACKET_DONE,
+        Step.PARK,
+        Step.RELEASE,
+        Step.CHECKPOINT_BEGIN,
+        Step.COMMIT,
+    }
 
 
 def test_a_flush_that_is_not_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
