@@ -68,7 +68,7 @@ docs: install ## Build the documentation into build/site; a warning is an error.
 
 lock: install ## Write requirements.lock again from pyproject.toml.
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --extra dev --extra docs --extra qemu --all-build-deps --output-file requirements.lock pyproject.toml
+		--no-emit-trusted-host --extra cluster --extra dev --extra docs --extra qemu --all-build-deps --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what make made.
 	rm -rf $(ENVIRONMENT) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

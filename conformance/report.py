@@ -96,10 +96,8 @@ class Report(msgspec.Struct, frozen=True):
 def report_of_check(check: CheckReport) -> Report:
     """Return the report of a check by schedules."""
     findings = [_finding(check, rule, ruling) for rule, ruling in check.rules.items() if ruling.outcome in _TROUBLE]
-    said = (
-        f"{check.schedules} schedules one micro-step at a time, {check.micro_steps} micro-steps; "
-        f"{check.schedules_from_outside} schedules seen from outside"
-    )
+    within = f"{check.schedules} schedules one micro-step at a time, {check.micro_steps} micro-steps; " if check.micro_steps else ""
+    said = f"{within}{check.schedules_from_outside} schedules and wire cases seen from outside"
     return _report(check.rules, findings, check, said=said, captures=check.captures, seed=check.seed, version=check.version)
 
 
@@ -202,6 +200,6 @@ def _proof(spec_sha256: str) -> str:
     except (OSError, msgspec.MsgspecError):
         proved = {}
     if proved.get("spec_sha256") != spec_sha256 or not proved.get("holds"):
-        return "what was proved of this specification is not here; `colofd prove` proves it"
+        return "what was proved of this specification is not here: colofd prove proves it"
     solvers = " and ".join(f"{name} {solver['version']}" for name, solver in proved["solvers"].items())
     return f"all {proved['obligations']} obligations of this specification proved by {solvers}, {proved['date']}"
