@@ -207,6 +207,24 @@ _ROUNDS: Final = (
         at="main",
         rule="phase.complete",
     ),
+    _whole(
+        "rounds.one-sync-missing",
+        _main(flushes=3),
+        _Channel(0).sync().sync().sync(),
+        _Channel(1).sync().pages("ram1").pages("ram0").sync(),
+        expected=Reason.CHANNEL_LOST,
+        at="mfd1",
+        rule="barrier.release",
+    ),
+    _whole(
+        "rounds.one-flush-missing",
+        _main(flushes=2),
+        _Channel(0).sync().pages("ram0").sync().pages("ram0").sync(),
+        _Channel(1).sync().pages("ram1").sync().pages("ram1").sync(),
+        expected=Reason.FLUSH_MISSING,
+        at="main",
+        rule="phase.complete",
+    ),
 )
 _TWICE: Final = Whole(
     "channel.twice",

@@ -26,7 +26,7 @@ WHOLES: Final = {whole.id: whole for row in ROWS for whole in row.wholes}
 
 def test_the_table_has_every_row() -> None:
     """Given the table, then it has as many rows as the lists that it is made from, and each has a vector or says why not."""
-    assert (len(CHECKED), len(UNCHECKED), len(CASES), len(WHOLES)) == (15, 23, 71, 7)
+    assert (len(CHECKED), len(UNCHECKED), len(CASES), len(WHOLES)) == (15, 23, 71, 9)
     assert [row.input for row in ROWS if not row.vectors] == [row.input for row in ROWS if row.elsewhere]
 
 

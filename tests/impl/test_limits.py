@@ -99,3 +99,13 @@ def test_without_a_host_only_this_machine_can_connect() -> None:
     # Another one, for a channel that is closed at once ends the first.
     with Destination(BLOCKS, 0) as destination:
         assert destination.listen("tcp:0.0.0.0:0").startswith("tcp:0.0.0.0:")
+
+
+def test_the_limits_are_those_of_the_documents() -> None:
+    """Given no limits, then they are those that the documents name; 255 channels are the most that there can be."""
+    page = " ".join((Path(__file__).parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8").split())
+    limits = Limits()
+    assert f"device state {limits.device_state >> 20} MiB, the vmdescription {limits.description >> 20} MiB" in page
+    assert f"a name of a machine {limits.machine >> 10} KiB, {limits.sections} sections" in page
+    with pytest.raises(ValueError, match="channels must be 0 to 255"):
+        Destination(BLOCKS, 256)
