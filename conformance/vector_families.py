@@ -14,6 +14,7 @@ from colofd.conformance.vector_payloads import payload_vectors
 from colofd.conformance.vector_rounds import round_vectors
 from colofd.conformance.vector_runs import run_vectors
 from colofd.conformance.vector_schedules import schedule_vectors
+from colofd.conformance.vector_script import require_model
 from colofd.conformance.vector_setups import setup_vectors
 from colofd.conformance.vector_wire import wire_vectors
 
@@ -28,7 +29,7 @@ class Needed:
 
 
 def needed_vectors(progress: Callable[[str], None] = lambda _what: None) -> Needed:
-    """Return the vectors that are needed, family after family; the model has read each.
+    """Return the vectors that are needed, family after family; the model has read each. ValueError if it comes to other RAM.
 
     What says the same as an earlier one, in the same set-up, is that one: it covers what both cover.
     """
@@ -48,7 +49,11 @@ def needed_vectors(progress: Callable[[str], None] = lambda _what: None) -> Need
         vectors[vector.id] = msgspec.structs.replace(vector, twin=same.get(vector.twin, vector.twin))
         covers[vector.id] = its
     kept = needed(covers, {vector.id: vector.twin for vector in vectors.values()})
-    return Needed([vector for vector in vectors.values() if vector.id in kept], kept, len(vectors) + len(same) - len(kept))
+    found = Needed([vector for vector in vectors.values() if vector.id in kept], kept, len(vectors) + len(same) - len(kept))
+    for vector in found.vectors:
+        progress(f"the model reads {vector.id}")
+        require_model(vector)
+    return found
 
 
 def _all_vectors() -> Iterator[tuple[Vector, list[str]]]:

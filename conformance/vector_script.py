@@ -276,7 +276,7 @@ def setup_of(options: Options) -> Setup:
 
 
 def written(family: str, name: str, options: Options, schedule: Schedule, rules: Sequence[str] = ()) -> Vector | None:
-    """Return a schedule as a vector; None if it cannot be run from outside. ValueError if the model comes to other RAM.
+    """Return a schedule as a vector; None if it cannot be run from outside.
 
     Args:
         family: of the vector.
@@ -293,22 +293,27 @@ def written(family: str, name: str, options: Options, schedule: Schedule, rules:
         return None
     looked_at = {act.rule for act in run.script if isinstance(act, Ram)} | ({str(Step.TAKE_OVER)} if Failover() in run.script else set())
     about = list(dict.fromkeys([*rules, *sorted(looked_at)])) or [str(Step.GIVE_UP)]
-    vector = Vector(name, family, about, setup_of(options), run.verdict, run.script)
-    require_model(vector)
-    return vector
+    return Vector(name, family, about, setup_of(options), run.verdict, run.script)
 
 
 def require_model(vector: Vector) -> None:
-    """Let the model read what was sent up to each commit; ValueError if its RAM is another."""
+    """Let the model read what was sent up to each commit, as long as nothing fails; ValueError if its RAM is another."""
     sent: dict[str, bytes] = {}
     for act in vector.script:
-        if isinstance(act, Send):
-            sent[act.channel] = sent.get(act.channel, b"") + bytes_of(act.data)
-        elif isinstance(act, Ram) and act.rule in COMMITS:
-            setup = vector.setup
-            reading = receive(sent, channels=setup.channels, compression=setup.compression, colo=setup.colo, page_size=setup.page_size)
-            ram, start = bytes_of(act.data), 0
-            for block in setup.blocks:
-                if hashlib.sha256(ram[start : start + block.length]).hexdigest() != reading.final[block.name]:
-                    raise ValueError(f"{vector.id}: the model has other RAM at {act.rule}")
-                start += block.length
+        match act:
+            case End() | Failover() | Await(state="refused"):
+                return
+            case Send():
+                sent[act.channel] = sent.get(act.channel, b"") + bytes_of(act.data)
+            case Ram() if act.rule in COMMITS:
+                _require_ram(vector, act, sent)
+
+
+def _require_ram(vector: Vector, act: Ram, sent: dict[str, bytes]) -> None:
+    setup = vector.setup
+    reading = receive(sent, channels=setup.channels, compression=setup.compression, colo=setup.colo, page_size=setup.page_size)
+    ram, start = bytes_of(act.data), 0
+    for block in setup.blocks:
+        if hashlib.sha256(ram[start : start + block.length]).hexdigest() != reading.final[block.name]:
+            raise ValueError(f"{vector.id}: the model has other RAM at {act.rule}")
+        start += block.length
