@@ -1,5 +1,6 @@
 """The command `colofd receive`."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -40,6 +41,8 @@ class _Watch:
 
     def __init__(self, blocks: Sequence[Block], with_digests: bool, recorder: Recorder | None) -> None:
         self.checkpoints: list[Checkpoint] = []
+        self.rounds = 0
+        """Barriers of the multifd channels."""
         self._recorder = recorder
         self._blocks = blocks
         self._with_digests = with_digests
@@ -51,9 +54,17 @@ class _Watch:
         self._destination = destination
 
     def gate(self, step: Step, _channel: str) -> None:
+        self.rounds += step is Step.RELEASE
         if step is Step.FLUSH_BEGIN and self._destination is not None:
             self._dirty = sum(int(np.count_nonzero(self._destination.dirty(block.name))) for block in self._blocks)
             self._flush_began = time.perf_counter()
+
+    def pages(self) -> int:
+        """Return how many pages have come at least once; 0 where nobody keeps them: before the start, and after the end."""
+        with contextlib.suppress(Rejected):
+            if self._destination is not None:
+                return sum(int(np.count_nonzero(self._destination.received(block.name))) for block in self._blocks)
+        return 0
 
     def commit(self, commit: Commit) -> None:
         milliseconds = (time.perf_counter() - self._flush_began) * 1000 if commit.index else 0.0
@@ -200,7 +211,8 @@ def _show(destination: Destination, watch: _Watch, begin: float) -> None:
         rate = count / (time.monotonic() - begin) / GIBIBYTE
         last = watch.checkpoints[-1] if watch.checkpoints else None
         committed = "" if last is None else f", commit {last.index}: {last.dirty_pages} dirty pages, flush {last.flush_milliseconds:.1f} ms"
-        click.echo(f"\r\x1b[K{destination.phase}: {count / GIBIBYTE:.3f} GiB, {rate:.2f} GiB/s{committed}", nl=False, err=True)
+        far = f"{watch.pages()} pages, {watch.rounds} rounds, {count / GIBIBYTE:.3f} GiB, {rate:.2f} GiB/s"
+        click.echo(f"\r\x1b[K{destination.phase}: {far}{committed}", nl=False, err=True)
 
 
 def _require_memory(needed: int) -> None:
@@ -217,6 +229,7 @@ def _report(destination: Destination, watch: _Watch, seconds: float) -> dict[str
         "phase": str(destination.phase),
         "bytes": dict(destination.consumed()),
         "seconds": round(seconds, 3),
+        "rounds": watch.rounds,
         "checkpoints": [asdict(each) for each in watch.checkpoints],
     }
 
@@ -227,7 +240,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
         yield f"commit {each['index']}: {each['dirty_pages']} dirty pages, {flush}, {_hex(each['sha256'])}"
     if "bytes" in report:
         total = sum(report["bytes"].values())
-        yield f"{total} bytes in {report['seconds']} s by {len(report['bytes'])} channels: " + ", ".join(
+        yield f"{total} bytes in {report['seconds']} s and {report['rounds']} rounds by {len(report['bytes'])} channels: " + ", ".join(
             f"{name} {count}" for name, count in report["bytes"].items()
         )
     if "error" in report:

@@ -1,6 +1,8 @@
 """The receiver against a real QEMU as source and as COLO primary. Skipped, with the reason, where no QEMU can be had."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -104,3 +106,20 @@ def test_a_qemu_that_does_not_start_says_what_it_printed(qemu: Qemu, folder: Pat
     with pytest.raises(QemuFailed, match="no-such-option"):
         Machine(qemu, folder, "source", arguments=["-no-such-option"])
     assert list(folder.iterdir()) == []
+
+
+def test_progress_is_shown_while_checkpoints_come(qemu: Qemu, folder: Path) -> None:
+    """Given a terminal, when `colofd receive` takes checkpoints of a real primary, then it shows how far it is."""
+    address = f"unix:{folder / 'migration'}"
+    command = [sys.executable, "-m", "colofd.conformance", "receive", address, "--channels", "2", "--colo", "--checkpoints", "40"]
+    ours, theirs = os.openpty()
+    with source(qemu, folder, is_stopped=True) as machine, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as receiver:  # noqa: S603  # ours
+        os.close(theirs)
+        prepare(machine, colo=True)
+        machine.wait_until((folder / "migration").exists)
+        machine.command("migrate", uri=address)
+        said, _ = receiver.communicate(timeout=60)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert re.search(r"\d+ pages, \d+ rounds, \d+\.\d+ GiB, \d+\.\d+ GiB/s, commit \d+: \d+ dirty pages, flush \d+\.\d+ ms", shown), shown
+    assert b" rounds by 3 channels" in said
