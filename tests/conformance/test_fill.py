@@ -34,7 +34,7 @@ from colofd.conformance.vector_format import (
 )
 from colofd.conformance.vector_play import play
 from colofd.conformance.vector_receivers import BuiltInForVectors
-from colofd.conformance.vector_script import ram_act, written
+from colofd.conformance.vector_script import ram_act, require_model, written
 from colofd.conformance.vector_wire import wire_vectors
 from colofd.spec.wire import CHECKS
 
@@ -192,6 +192,28 @@ def test_a_damaged_folder_has_its_message(damage: Callable[[Path], None], code: 
     with pytest.raises(Diagnostic) as refused:
         list(read_vectors(folder))
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(("damage", "code"), [(newer, "vectors-format"), (cut, "vectors-damaged"), (without_file, "vectors-missing")])
+def test_the_command_says_what_is_wrong_with_a_folder(
+    damage: Callable[[Path], None], code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a damaged folder, When a subject is checked with it, Then code, cause and hint are said, and the exit code is 2."""
+    damage(folder)
+    monkeypatch.setattr(sys, "argv", ["colofd", "check", "impl", "--vectors", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert [each for each in (code, "cause:", "hint:") if each not in said] == []
+
+
+def test_a_vector_with_other_ram_than_the_models_is_refused(schedules: list[Vector]) -> None:
+    """Control: given a vector whose RAM at a commit is none of the primary's, When the model reads it, Then it says at which rule."""
+    require_model(schedules[0])
+    script = [ram_act(act.rule, b"\x01" * 12 * 4096) if isinstance(act, Ram) else act for act in schedules[0].script]
+    with pytest.raises(ValueError, match=r"the model has other RAM at phase\.enter-colo"):
+        require_model(msgspec.structs.replace(schedules[0], script=script))
 
 
 def test_a_disagreement_writes_nothing(
