@@ -206,6 +206,17 @@ class _Run:
             yield f"bytes that come one by one are refused: {outcome.error}"
 
 
+def drawn_script(seed: int) -> Script:
+    """Return what the source of a drawn migration says, if it is not one for which there is no memory."""
+    chance = random.Random(seed)  # noqa: S311  # a schedule, not a secret
+    _is_too_long(chance)
+    return draw_script(chance)
+
+
+def _is_too_long(chance: random.Random) -> bool:
+    return chance.random() < 0.03
+
+
 def run_fault(seed: int, reached: Reached, fault: Fault | None = None) -> list[str]:
     """Run one drawn migration with one fault, drawn if none is given, in the main thread; return what is wrong."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, not a secret
@@ -216,7 +227,7 @@ def run_fault(seed: int, reached: Reached, fault: Fault | None = None) -> list[s
 
 
 def _run(chance: random.Random, other: Fault | None, reached: Reached) -> list[str]:
-    is_too_long = chance.random() < 0.03
+    is_too_long = _is_too_long(chance)
     script = draw_script(chance, **({"length": TOO_LONG} if is_too_long else {}))
     fault = Fault(Kind.NO_MEMORY) if is_too_long else draw_fault(script, chance)
     if other is not None and not is_too_long:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from colofd.conformance.fault_kinds import Kind
-from colofd.conformance.fault_sweeps import SWEPT, moments, sweep
+from colofd.conformance.fault_sweeps import SWEPT, cut_everywhere, moments, sweep
 from colofd.conformance.faults import Reached, run_fault
 from colofd.conformance.fuzz import Tally, run_damaged
 from colofd.conformance.fuzz_jobs import STRETCH, Found, search
@@ -72,7 +72,10 @@ def stress_faults(count: int, seed: int) -> Ruling:
 def stress_moments() -> Ruling:
     """Let each thing that can fail do so at each of its moments, in a few migrations."""
     reached = Reached()
-    wrong = [f"migration {number}: {why}" for number in SWEPT for fault in moments() for why in sweep(number, fault, reached)]
+    wrong: list[str] = []
+    for number in SWEPT:
+        found = [*cut_everywhere(number, reached), *(why for fault in moments() for why in sweep(number, fault, reached))]
+        wrong += [f"migration {number}: {why}" for why in found]
     killed_after = sorted({step for kind, step, _ in reached.ends if kind is Kind.KILL} - {""})
     evidence: dict[str, int | list[str]] = {f"felt: {kind}": felt for kind, felt in sorted(reached.felt.items())}
     evidence["reached"] = killed_after
@@ -153,7 +156,7 @@ def stress(only: Sequence[str], bound: int, faults: int, inputs: int, parsers: i
 
     preemptions: stated packet sequences in every interleaving with few preemptions, side by side with the model.
     guard: schedules on guest RAM that the receive threads cannot write in COLO.
-    moments: threads, memory or the caller fail at each moment of a few migrations, one after the other.
+    moments: connections, threads, memory or the caller fail at each moment of a few migrations, one after the other.
     faults: connections, threads, memory or the caller fail at drawn moments.
     inputs: streams with drawn damage, which the slow decoder and the receiver must refuse alike.
     parsers: the same for all channels together, a thousand in a second, without sockets and threads (SIGINT: ends early).

@@ -8,7 +8,7 @@ import pytest
 from colofd.conformance import faults
 from colofd.conformance.fault_kinds import Kind
 from colofd.conformance.fault_script import PAGE, PAGES, Script, draw_script
-from colofd.conformance.fault_sweeps import SWEPT, moments, sweep
+from colofd.conformance.fault_sweeps import SWEPT, cut_everywhere, moments, sweep
 from colofd.conformance.faults import Reached, run_fault
 from colofd.impl.colo import Secondary
 from colofd.impl.trace import PageNumbers
@@ -50,6 +50,14 @@ def test_a_thread_may_die_before_and_after_each_micro_step() -> None:
         Step.CHECKPOINT_BEGIN,
         Step.COMMIT,
     }
+
+
+def test_a_connection_may_end_anywhere() -> None:
+    """Given a migration in COLO, when a connection is cut in and between all pieces of what is said on it, then no harm is done."""
+    reached = Reached()
+    assert cut_everywhere(SWEPT[3], reached) == []
+    assert reached.felt[Kind.CUT] >= 150
+    assert len({reason for _, _, reason in reached.ends}) >= 4
 
 
 def test_a_flush_that_is_not_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
