@@ -6,17 +6,21 @@ import pytest
 from click.testing import CliRunner
 
 from colofd.conformance import fuzz_jobs, stress_command
+from colofd.conformance.fault_kinds import Fault, Kind
 from colofd.conformance.fault_sweeps import SWEPT
 from colofd.conformance.fuzz_search import Search, State
 from colofd.conformance.rulings import Outcome, Ruling
 from colofd.conformance.scenes import SCENES
 from colofd.conformance.stress_command import KINDS, StressReport, stress, stress_preemptions
 from colofd.conformance.violation import Violation
+from colofd.spec.constants import MAIN_CHANNEL
 
 
 def test_a_little_of_everything_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given the built-in receiver, when every kind runs a little, then each one is named in JSON with its numbers, and all hold."""
     monkeypatch.setattr(stress_command, "SWEPT", SWEPT[:1])
+    monkeypatch.setattr(stress_command, "moments", lambda: [Fault(Kind.KILL, MAIN_CHANNEL)])
+    monkeypatch.setattr(stress_command, "cut_everywhere", lambda _number, _reached: [])
     finished = CliRunner().invoke(stress, ["--preemptions", "0", "--faults", "5", "--inputs", "20", "--parsers", "30", "--json"])
     assert finished.exit_code == 0, finished.output
     rulings = json.loads(finished.output)["rulings"]
@@ -68,6 +72,16 @@ def test_memory_that_grows_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> No
     finished = CliRunner().invoke(stress, ["--only", "parsers", "--parsers", "9"])
     assert finished.exit_code == 1
     assert finished.output == "parsers      violated  1024 MiB of memory are held more than after the first inputs\n"
+
+
+def test_what_is_wrong_at_a_moment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: given a migration in which a cut does harm, then the moments are violated, and the migration is named."""
+    monkeypatch.setattr(stress_command, "SWEPT", SWEPT[:1])
+    monkeypatch.setattr(stress_command, "moments", list)
+    monkeypatch.setattr(stress_command, "cut_everywhere", lambda _number, _reached: ["RAM is wrong"])
+    finished = CliRunner().invoke(stress, ["--only", "moments"])
+    assert finished.exit_code == 1
+    assert finished.output.startswith(f"moments      violated  migration {SWEPT[0]}: RAM is wrong\n")
 
 
 def test_interleavings_are_counted_and_violations_named(monkeypatch: pytest.MonkeyPatch) -> None:
