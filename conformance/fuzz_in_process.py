@@ -104,6 +104,10 @@ class _Channel(ChannelSocket):
         self.offset += total
         return total
 
+    def read_head(self, target: memoryview, enough: int) -> int:
+        """Do the same."""
+        return self.read_into(target, enough)
+
     def read_pages(self, starts: npt.NDArray[np.uint64], places: Places) -> int:
         """Read the contents of pages straight to their places."""
         places.of(starts)

@@ -62,7 +62,7 @@ class MultifdChannel:
         sock, header = self._socket, self._header
         at = sock.boundary = sock.offset
         # Mostly the whole header is there at once; it is looked at as soon as it can be told what it is.
-        read = sock.read_into(header, PACKET_HEAD_SIZE)
+        read = sock.read_head(header, PACKET_HEAD_SIZE)
         if read < self._header_size:
             if not read:
                 return None

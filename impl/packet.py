@@ -38,7 +38,6 @@ DEVICE_STATE: Final = int(PacketFlag.DEVICE_STATE)
 
 Offsets = npt.NDArray[np.uint64]
 NO_OFFSETS: Final[Offsets] = np.empty(0, np.uint64)
-OR: Final = np.bitwise_or.reduce
 
 
 class Packet(NamedTuple):
@@ -89,12 +88,14 @@ class Room:
         self.in_order = np.empty(count, np.uint64)
         self.quotients = np.empty(count, np.uint64)
         self.pages = self.quotients.view(np.int64)
-        # Of neighbours, as they came and in order: how far they are apart, and whether they are the same.
+        # Of neighbours, as they came and in order: how far they are apart, and whether they are the same; of each, bits it must not have.
         self.next, self.previous = self.offsets[1:], self.offsets[:-1]
         self.above, self.below = self.in_order[1:], self.in_order[:-1]
         self.step_bytes, self.same_bytes = bytearray(8 * count), bytearray(count)
         self.steps: Offsets = np.frombuffer(self.step_bytes, np.uint64)[1:]
         self.same = np.frombuffer(self.same_bytes, np.bool_)[1:]
+        self.stray_bytes, self.no_bytes = bytearray(8 * count), bytes(8 * count)
+        self.stray: Offsets = np.frombuffer(self.stray_bytes, np.uint64)
         self.run_bytes = bytes(8) + np.full(count - 1, page_size, np.uint64).tobytes()
         self.last = count - 1
         self.distance = self.last * page_size
@@ -128,7 +129,7 @@ class PacketReader:
         self._first_byte = np.array(0, np.uint64)
         self._length = np.uint64(0)
         self._largest = -1
-        self._bits = 0
+        self._stray_bits = np.array(0, np.uint64)
         self._kind: tuple[bytes, ...] = ()
         self._counts = Counts(0, 0, 0, is_sync=False)
 
@@ -219,7 +220,7 @@ class PacketReader:
     def _first_of_run(self, room: Room, at: int) -> int:
         """Return the first offset of some that follow one another."""
         first, last = room.offsets.item(0), room.offsets.item(room.last)
-        if last > self._largest or first & ~self._bits:
+        if last > self._largest or first & int(self._stray_bits):
             raise self._wrong_offset(room.offsets, at)
         return first
 
@@ -230,7 +231,9 @@ class PacketReader:
         in_order.sort()
         # Equal ones stand side by side when they are in order.
         np.equal(room.above, room.below, room.same)
-        if 1 in room.same_bytes or in_order.item(room.last) > self._largest or int(OR(offsets)) & ~self._bits:
+        # Not reduced to one number, which takes NumPy six times as long.
+        np.bitwise_and(offsets, self._stray_bits, room.stray)
+        if 1 in room.same_bytes or in_order.item(room.last) > self._largest or room.stray_bytes != room.no_bytes:
             raise self._wrong_offset(offsets, at)
         if self._first_page:
             np.add(offsets, self._first_byte, offsets)
@@ -255,7 +258,7 @@ class PacketReader:
         """
         largest, bits = self._length - self._page_size, ~self._page_mask
         self._largest = int(largest) if decisions.fits(largest, self._length, self._page_size) else -1
-        self._bits = int(bits) if decisions.is_aligned(bits, self._page_mask) else 0
+        self._stray_bits[...] = ~bits if decisions.is_aligned(bits, self._page_mask) else ~np.uint64(0)
 
     def _wrong_offset(self, offsets: Offsets, at: int) -> Rejected:
         """Return the error of the first offset that is wrong."""

@@ -47,6 +47,9 @@ class RunReader:
         self._flags = {flags: np.array([flags], np.uint64) for flags in self._strides}
         self._shift = np.array([page_size.bit_length() - 1], np.uint64)
         self._mask, self._size = np.uint64(page_size - 1), np.uint64(page_size)
+        self._length = 0
+        self._largest, self._stray_bits = np.array(0, np.uint64), np.array(0, np.uint64)
+        self._is_learned = False
 
     def next_run(self, length: int) -> Run | None:
         """Return the records at the head of the stream that are of one kind and right, for a block of `length` bytes; None without any.
@@ -65,7 +68,7 @@ class RunReader:
         ahead, begin, end = stream.window
         offsets = np.ndarray((min((end - begin) // stride, MOST),), WORD, ahead, begin, (stride,)).astype(np.uint64)
         offsets -= self._flags[flags]
-        count = self._right(offsets, np.uint64(length))
+        count = self._right(offsets, length)
         if flags == ZERO:
             wrong = np.flatnonzero(np.ndarray((count,), np.uint8, ahead, begin + WORD.itemsize, (stride,)))
             count = int(wrong[0]) if wrong.size else count
@@ -75,12 +78,22 @@ class RunReader:
         offsets >>= self._shift
         return Run(offsets.view(np.int64)[:count], content, count * stride)
 
-    def _right(self, offsets: npt.NDArray[np.uint64], limit: np.uint64) -> int:
+    def _right(self, offsets: npt.NDArray[np.uint64], length: int) -> int:
         """Return how many offsets at the head have no other flags left in them, and lie inside the block."""
-        bits = np.bitwise_or.reduce(offsets)
-        # Mostly what is more than the largest lies inside, too, and it is here already.
-        largest = bits if bits <= limit - self._size else np.maximum.reduce(offsets)
-        # Asked twice, for NumPy warns of a single number that wraps around.
-        if decisions.is_aligned(bits, self._mask) and largest <= limit and decisions.fits(largest, limit, self._size):
+        if length != self._length:
+            self._learn(length)
+        # As bytes, of which Python tells what NumPy takes six times as long to reduce to one number.
+        is_inside, stray = (offsets <= self._largest).tobytes(), (offsets & self._stray_bits).tobytes()
+        if self._is_learned and 0 not in is_inside and stray == bytes(len(stray)):
             return len(offsets)
-        return int(np.argmin(decisions.is_aligned(offsets, self._mask) & decisions.fits(offsets, limit, self._size)))
+        return int(np.argmin(decisions.is_aligned(offsets, self._mask) & decisions.fits(offsets, np.uint64(length), self._size)))
+
+    def _learn(self, length: int) -> None:
+        """Ask of the block, once, which offset is the largest that fits, and which bits none has that is aligned.
+
+        Whatever is less than an offset that fits, fits, and what has no other bits than one that is aligned, is aligned.
+        """
+        self._length = length
+        largest, bits = np.uint64(length) - self._size, ~self._mask
+        self._largest[...], self._stray_bits[...] = largest, ~bits
+        self._is_learned = bool(decisions.fits(largest, np.uint64(length), self._size) & decisions.is_aligned(bits, self._mask))
