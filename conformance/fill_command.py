@@ -2,10 +2,12 @@
 
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 
+from colofd.conformance.check_vectors import AT_ONCE
 from colofd.conformance.rulings import Outcome
 from colofd.conformance.vector_captures import FAMILY as CAPTURE
 from colofd.conformance.vector_captures import why_not_as_recorded
@@ -32,7 +34,8 @@ def fill(folder: Path) -> None:
     """
     found = needed_vectors(_show_progress)
     failed = [f"no vector is about {name}, or one is all the same" for name in unexplained(found)]
-    failed += [why for number, vector in enumerate(found.vectors) if (why := _failed(vector, number, len(found.vectors)))]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        failed += filter(None, pool.map(_failed, found.vectors))
     _show_progress("")
     if failed:
         click.echo("\n".join(failed))
@@ -49,9 +52,9 @@ def fill(folder: Path) -> None:
     click.echo(f"each is the only one to cover something; {found.dropped} others were dropped, as they were not")
 
 
-def _failed(vector: Vector, number: int, count: int) -> str:
+def _failed(vector: Vector) -> str:
     """Play a vector on the built-in receiver; return what is wrong, empty if nothing is."""
-    _show_progress(f"{number + 1} of {count}: {vector.id}")
+    _show_progress(vector.id)
     if vector.family == CAPTURE:
         return why_not_as_recorded(vector)
     ruling = play(vector, BuiltInForVectors)

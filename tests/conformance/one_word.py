@@ -12,7 +12,7 @@ from colofd.conformance.cards import makers
 from colofd.conformance.schedules import own_write_is_undone
 from colofd.conformance.site_pages import card_markdown
 from colofd.conformance.subjects import Options
-from colofd.conformance.vector_script import written
+from colofd.conformance.vector_script import require_model, written
 from colofd.conformance.vector_wire import wire_vectors
 from colofd.model.javascript import rule_text
 from colofd.spec.language.prose import prose, update_prose
@@ -42,8 +42,12 @@ def readings() -> dict[str, str]:
 
 def _schedule() -> str:
     """Return a vector of a checkpoint, or why it cannot be written: what is expected of RAM is asked of the specification."""
+    vector = written("schedule", "own-write-is-undone", Options(), own_write_is_undone)
+    if vector is None:
+        return "it cannot be run from outside"
     try:
-        return str(written("schedule", "own-write-is-undone", Options(), own_write_is_undone))
+        require_model(vector)
+        return str(vector)
     except ValueError as error:
         return str(error)
 
