@@ -108,6 +108,11 @@ class _Channel(ChannelSocket):
         """Do the same."""
         return self.read_into(target, enough)
 
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        target = memoryview(bytearray(size))
+        return bytes(target[: self.read_into(target)])
+
     def read_pages(self, starts: npt.NDArray[np.uint64], places: Places) -> int:
         """Read the contents of pages straight to their places."""
         places.of(starts)

@@ -9,7 +9,7 @@ from colofd.impl.payload import Inflater, inflater
 from colofd.impl.reception import Reception
 from colofd.impl.sockets import ChannelSocket, Places
 from colofd.impl.trace import NO_PAGES
-from colofd.spec.constants import COMPRESSED_PAYLOAD_LIMIT, PACKET_HEAD_SIZE, Compression, Step, pages_per_packet
+from colofd.spec.constants import PACKET_HEAD_SIZE, Step, pages_per_packet
 from colofd.spec.reasons import Reason, Rejected
 
 ZERO_BYTE = np.uint8(0)
@@ -41,8 +41,6 @@ class MultifdChannel:
         self._header_size = len(self._header)
         self._places = Places(pages_per_packet(self._page_size), self._buffer.address, self._page_size)
         self._inflater = inflater(reception.options.compression)
-        is_compressed = reception.options.compression is not Compression.NONE
-        self._compressed = memoryview(bytearray(COMPRESSED_PAYLOAD_LIMIT if is_compressed else 0))
 
     def receive(self) -> None:
         """Receive packets until the channel ends. Raises Rejected, or EndedError."""
@@ -126,11 +124,11 @@ class MultifdChannel:
 
     def _read_compressed(self, packet: Packet, stream: Inflater) -> None:
         """Inflate the whole payload before any page of it is touched: what does not inflate has not arrived."""
-        read = self._socket.read_into(self._compressed[: packet.payload_size])
-        if read < packet.payload_size:
-            raise self._truncated(self._payload_offset(packet), read, packet.payload_size)
+        payload = self._socket.read(packet.payload_size)
+        if len(payload) < packet.payload_size:
+            raise self._truncated(self._payload_offset(packet), len(payload), packet.payload_size)
         try:
-            content = stream.inflate(self._compressed[: packet.payload_size], len(packet.normal) * self._page_size)
+            content = stream.inflate(payload, len(packet.normal) * self._page_size)
         except Rejected as error:
             at = self._payload_offset(packet)
             raise Rejected(error.reason, channel=self._name, offset=at, read=error.read, expected=error.expected) from error

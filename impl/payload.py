@@ -18,7 +18,7 @@ RUN_OF_ONE_BYTE = 1
 class Inflater(Protocol):
     """One channel's stream of compressed packets."""
 
-    def inflate(self, payload: memoryview, size: int) -> memoryview:
+    def inflate(self, payload: bytes, size: int) -> memoryview:
         """Return the `size` bytes that a packet's payload must inflate to; they stand until the next one.
 
         Raises Rejected (PAYLOAD_CORRUPT, PAYLOAD_LENGTH), without channel and offset. Never makes more than size + 1 bytes.
@@ -31,7 +31,7 @@ class ZlibInflater:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
 
-    def inflate(self, payload: memoryview, size: int) -> memoryview:
+    def inflate(self, payload: bytes, size: int) -> memoryview:
         """See Inflater."""
         try:
             # One byte more than allowed: with exactly `size`, the flush marker would be left unread.
@@ -73,7 +73,7 @@ class ZstdFrame:
         self._left = 0
         self._head = b""
 
-    def ends_in(self, payload: memoryview) -> bool:
+    def ends_in(self, payload: bytes) -> bool:
         """Return whether the frame ends in the next bytes of it, of which at least one page was made.
 
         Raises Rejected (PAYLOAD_CORRUPT) if it does not begin with them.
@@ -88,13 +88,13 @@ class ZstdFrame:
                 return False
             if self._is_last:
                 return True
-            head = self._head + bytes(payload[at : at + BLOCK_HEAD - len(self._head)])
+            head = self._head + payload[at : at + BLOCK_HEAD - len(self._head)]
             at, self._head = at + len(head) - len(self._head), head
             if len(head) < BLOCK_HEAD:
                 return False
             self._next_block(int.from_bytes(head, "little"))
 
-    def _begin(self, payload: memoryview) -> int:
+    def _begin(self, payload: bytes) -> int:
         if payload[: len(zstandard.FRAME_HEADER)] != zstandard.FRAME_HEADER:
             raise Rejected(Reason.PAYLOAD_CORRUPT, read=payload[:4].hex(), expected="a zstd frame")
         self._has_begun = True
@@ -117,12 +117,12 @@ class ZstdInflater:
         self._frame = ZstdFrame()
         self._stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT).stream_reader(self._feed, read_across_frames=False)
 
-    def inflate(self, payload: memoryview, size: int) -> memoryview:
+    def inflate(self, payload: bytes, size: int) -> memoryview:
         """See Inflater."""
         if len(self._pages) <= size:
             self._pages = bytearray(size + 1)
         pages = memoryview(self._pages)[: size + 1]
-        self._feed.payload = bytes(payload)
+        self._feed.payload = payload
         try:
             read = self._stream.readinto1(pages)
         except _Nothing:

@@ -170,6 +170,22 @@ class ChannelSocket:
         self._activity.touch()
         return count if count >= enough else count + self.read_into(target[count:], enough - count)
 
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes; fewer only at the end of the channel, or if the connection failed."""
+        content = b""
+        while len(content) < size:
+            try:
+                part = self.socket.recv(size - len(content), WAIT_FOR_ALL)
+            except OSError as error:
+                require_lost_connection(error.errno)
+                break
+            if not part:
+                break
+            content = content + part if content else part
+            self.offset += len(part)
+            self._activity.touch()
+        return content
+
     def read_pages(self, starts: npt.NDArray[np.uint64], places: "Places") -> int:
         """Read the contents of pages, which start at these bytes, straight to their places; the bytes must have been checked.
 
