@@ -23,6 +23,8 @@ from colofd.spec.constants import MAIN_CHANNEL, ColoMessage, Step, pages_per_pac
 
 ISOLATION: Final = "isolation.guest"
 PROGRESS: Final = "progress"
+ROUND_ENDS: Final = (Step.READ_PAGE, Step.PARK, Step.RELEASE)
+"""By these a round is received to its end."""
 
 _POLL_SECONDS: Final = 0.005
 
@@ -109,6 +111,7 @@ class BlackBoxRun:
         self._receiver = receiver
         self._seconds = seconds
         self._committed: bytes | None = None
+        self._points_like: str = ISOLATION
         self._arrivals: dict[int, Arrival] = {}
         self._checkpoint = 0
         self._version = version or Version()
@@ -179,10 +182,10 @@ class BlackBoxRun:
             self.end_round()
         self.peer.put_precopy_end()
         if self.options.colo:
-            self._expect(self.peer.expect_colo)
-            self._wait_until(self._receiver.is_in_colo, "enter COLO")
+            self._expect(self.peer.expect_colo, Step.START, *ROUND_ENDS, Step.ENTER_COLO)
+            self._wait_until(self._receiver.is_in_colo, "enter COLO", Step.ENTER_COLO)
         else:
-            self._wait_until(self._receiver.is_completed, "complete")
+            self._wait_until(self._receiver.is_completed, "complete", Step.START, *ROUND_ENDS, Step.COMPLETE)
         self._compare_commit(Step.ENTER_COLO if self.options.colo else Step.COMPLETE)
 
     def end_precopy_in_a_round(self, channel: str, pages: Sequence[int]) -> None:
@@ -207,7 +210,7 @@ class BlackBoxRun:
         self._note("a checkpoint begins")
         self._checkpoint += 1
         self.peer.put_request()
-        self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY))
+        self._expect(lambda: self.peer.expect(ColoMessage.CHECKPOINT_REPLY), Step.CHECKPOINT_BEGIN)
         self.peer.put_checkpoint_begin()
         self._compare_isolation()
 
@@ -224,14 +227,13 @@ class BlackBoxRun:
         """The device state is sent: the primary is told that the checkpoint was received."""
         self._note("the checkpoint is answered")
         self.peer.put_device_state()
-        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED))
-        # From here on the new checkpoint is what must survive.
-        self._committed = b"".join(self.peer.ram)
+        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_RECEIVED), *ROUND_ENDS, Step.CHECKPOINT_RECEIVED, Step.ANSWER)
+        self._promise()
 
     def commit(self) -> None:
         """The checkpoint is flushed into the guest."""
         self.answer()
-        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED))
+        self._expect(lambda: self.peer.expect(ColoMessage.VMSTATE_LOADED), Step.FLUSH_BEGIN, Step.FLUSH_PAGE, Step.COMMIT)
         self._compare_commit(Step.COMMIT)
 
     def cut(self, channel: str, pages: Sequence[int], keep: float) -> None:
@@ -242,14 +244,14 @@ class BlackBoxRun:
         self.peer.put(channel, content[: int(keep * (len(content) - 1))])
         self.peer.ends[channel].close()
         if self._committed is None:
-            self._wait_until(self._receiver.has_failed, "give up")
+            self._wait_until(self._receiver.has_failed, "give up", Step.EXIT, Step.GIVE_UP)
             self.checked[Step.GIVE_UP] = 1
 
     def failover(self) -> None:
         """The secondary takes over: it has the last commit, and an answered checkpoint counts as one."""
         self._note(FAILOVER)
         self._fail_over()
-        self._wait_until(lambda: not self._receiver.is_in_colo(), "leave COLO")
+        self._wait_until(lambda: not self._receiver.is_in_colo(), "leave COLO", Step.TAKE_OVER)
         self._compare_isolation()
         self.checked[Step.TAKE_OVER] = 1
 
@@ -270,9 +272,8 @@ class BlackBoxRun:
         heard = [message for message in (ColoMessage.VMSTATE_RECEIVED, ColoMessage.VMSTATE_LOADED) if self.peer.has_heard(message)]
         if heard:
             self._note("the checkpoint was answered")
-            self._committed = b"".join(self.peer.ram)
-        # Isolation is what is broken either way, and what is missing of a flush came by other rules.
-        self._compare(ISOLATION, "what was committed last", Step.COMMIT if heard else ISOLATION)
+            self._promise()
+        self._compare_isolation()
         self.checked[Step.TAKE_OVER] = 1
         return len(heard)
 
@@ -316,25 +317,32 @@ class BlackBoxRun:
     def _violation(self, rule: str, why: str) -> Violation:
         return Violation(rule, why, self.moves)
 
-    def _expect(self, action: Callable[[], None]) -> None:
+    def _expect(self, action: Callable[[], None], *rules: Step) -> None:
+        """Await a reply; the rules are those by which it comes."""
         try:
             action()
         except UnexpectedReply as reply:
-            raise self._violation(PROGRESS, str(reply)) from reply
+            raise self._violation(PROGRESS, f"{reply}: see {', '.join(rules)}") from reply
 
-    def _wait_until(self, holds: Callable[[], bool], what: str) -> None:
+    def _wait_until(self, holds: Callable[[], bool], what: str, *rules: Step) -> None:
         end = time.monotonic() + self._seconds
         while not holds():
             if time.monotonic() > end:
-                raise self._violation(PROGRESS, f"it does not {what} within {self._seconds} s")
+                raise self._violation(PROGRESS, f"it does not {what} within {self._seconds} s: see {', '.join(rules)}")
             time.sleep(_POLL_SECONDS)
+
+    def _promise(self) -> None:
+        """Note that a checkpoint was answered: from here on it is what must survive, and what it lacks is lost by other rules."""
+        self._committed = b"".join(self.peer.ram)
+        self._points_like = Step.ANSWER
 
     def _compare_commit(self, step: Step) -> None:
         self._committed = b"".join(self.peer.ram)
-        self._compare(step, "the primary's RAM")
+        self._points_like = ISOLATION
+        self._compare(step, "the primary's RAM", step)
 
     def _compare_isolation(self) -> None:
-        self._compare(ISOLATION, "what was committed last")
+        self._compare(ISOLATION, "what was committed last", self._points_like)
 
     def differing_pages(self) -> list[int]:
         """Return the pages of guest RAM that are not as the last commit left them."""
@@ -343,10 +351,10 @@ class BlackBoxRun:
         starts = range(0, self.options.pages * size, size)
         return [at // size for at in starts if guest[at : at + size] != committed[at : at + size]]
 
-    def _compare(self, rule: str, expected: str, points_like: str = "") -> None:
-        """Compare guest RAM with the last commit; a wrong page points to rules as it does for `points_like`, or for the rule."""
+    def _compare(self, rule: str, expected: str, points_like: str) -> None:
+        """Compare guest RAM with the last commit; which rules a wrong page points to is that of `points_like`."""
         if differing := self.differing_pages():
-            first = clue(differing[0], self._arrivals.get(differing[0]), points_like or rule, self._checkpoint)
+            first = clue(differing[0], self._arrivals.get(differing[0]), points_like, self._checkpoint)
             raise self._violation(rule, f"pages {listed(differing)} of guest RAM are not {expected}; {first}")
         self.checked[rule] = self.checked.get(rule, 0) + 1
 

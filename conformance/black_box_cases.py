@@ -118,11 +118,11 @@ def own_write_over_records(run: BlackBoxRun) -> None:
 
 
 def race_cases(count: int) -> Iterator[Case]:
-    """Yield each race: that in full flow `count` times, and the long one at the answer a third as often."""
+    """Yield each race: that in full flow `count` times, and the long one at the answer two thirds as often."""
     for _ in range(count):
         yield Case(failover_in_full_flow.__name__, FULL_FLOW, failover_in_full_flow)
     aim = Aim()
-    for _ in range(-(-count // 3)):
+    for _ in range(-(-2 * count // 3)):
         yield Case(failover_at_the_answer.__name__, LONG_FLUSH, partial(failover_at_the_answer, aim=aim))
 
 

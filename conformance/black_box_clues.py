@@ -51,6 +51,9 @@ def clue(page: int, arrival: Arrival | None, broken: str, checkpoint: int) -> st
 
 
 def _rules(arrival: Arrival | None, broken: str, checkpoint: int) -> Iterable[Step]:
+    if broken == Step.ANSWER:
+        # What was answered counts: nobody takes over before it is committed.
+        return (Step.ANSWER, *_rules(arrival, Step.COMMIT, checkpoint), Step.TAKE_OVER)
     is_fresh = arrival is not None and arrival.checkpoint == checkpoint
     if arrival is None or not is_fresh:
         # It has changed all the same: the guest has written it, or nobody has.

@@ -29,7 +29,7 @@ enum bug {
     BUG_SYNC_DOES_NOT_PARK,          /* barrier.park */
     BUG_ROUND_ENDS_EARLY,            /* barrier.release */
     BUG_EVERY_SECTION_ENDS_A_ROUND,  /* barrier.release */
-    BUG_PAGES_OF_SYNC_DROPPED,       /* receive.prepare */
+    BUG_PAGES_OF_SYNC_DROPPED,       /* barrier.park */
     BUG_FLUSH_MISSING_ACCEPTED,      /* phase.complete */
     BUG_DEAD_CHANNEL_TELLS_NOBODY,   /* phase.give-up */
     BUG_TRUNCATED_ACCEPTED,          /* receive.read-part */
@@ -46,10 +46,10 @@ enum bug {
     BUG_ZERO_PAGES_UNCHECKED,        /* wire.packet.zero-pages */
     BUG_PAYLOAD_SIZE_UNCHECKED,      /* wire.packet.payload-size */
     BUG_FILL_UNCHECKED,              /* wire.zero.fill */
-    BUG_STREAM_STARTS_ANEW,          /* wire.packet.compression */
-    BUG_ONE_STREAM_FOR_ALL,          /* wire.packet.compression */
-    BUG_INFLATE_UNCHECKED,           /* wire.packet.compression */
-    BUG_SHORT_PAYLOAD_ACCEPTED,      /* wire.packet.compression */
+    BUG_STREAM_STARTS_ANEW,          /* receive.read-page */
+    BUG_ONE_STREAM_FOR_ALL,          /* receive.read-page */
+    BUG_INFLATE_UNCHECKED,           /* wire.payload.corrupt */
+    BUG_SHORT_PAYLOAD_ACCEPTED,      /* wire.payload.short */
 };
 
 #ifndef BUG

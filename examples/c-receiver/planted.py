@@ -59,8 +59,10 @@ def found_of(bug: str, folder: Path) -> Found:
     said = subprocess.run(check, capture_output=True, text=True, timeout=_LONGEST, check=False)  # noqa: S603  # as above
     seconds = time.perf_counter() - begin
     if not said.stdout:
-        # The smoke case has failed, and says by what.
-        return Found(tuple(re.findall(r"failed, so the rest was not run: ([\w.-]+)", said.stderr)), said.stderr, seconds)
+        smoke = re.search(r"the smoke case failed, so the rest was not run: ([\w.-]+)", said.stderr)
+        if smoke is None:
+            raise click.ClickException(f"{bug}: {said.stderr}")
+        return Found((smoke[1],), said.stderr, seconds)
     return Found(*_told(json.loads(said.stdout)["rules"]), seconds)
 
 
