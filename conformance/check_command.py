@@ -21,9 +21,10 @@ from colofd.conformance.check_black_box import MakeSubject, check_black_box
 from colofd.conformance.check_captures import CaptureResult, check_capture
 from colofd.conformance.check_report import CheckReport, check_text
 from colofd.conformance.check_schedule import violation_of
-from colofd.conformance.check_vectors import check_vectors, vectors_text
+from colofd.conformance.check_vectors import VectorsReport, check_vectors, vectors_text
 from colofd.conformance.counterexample import Keeper
 from colofd.conformance.diagnostic import Diagnostic
+from colofd.conformance.elsewhere import elsewhere, from_outside_on
 from colofd.conformance.exec_subject import EXEC
 from colofd.conformance.exec_subject import PATIENCE as PATIENCE_OF_VALIDATION
 from colofd.conformance.foreign import FOREIGN, check_foreign
@@ -31,10 +32,11 @@ from colofd.conformance.further_cases import check_further
 from colofd.conformance.known_deviations import Known
 from colofd.conformance.put_schedule import CannotMake
 from colofd.conformance.qemu.provision import QemuUnavailable, named
-from colofd.conformance.report import report_of_check, report_of_vectors
+from colofd.conformance.report import report_of
 from colofd.conformance.report_page import write_report, writer_of
 from colofd.conformance.rulings import CaseKind, Outcome, Ruling, with_kinds
 from colofd.conformance.saved_schedule import load
+from colofd.conformance.spread import Spread, alone
 from colofd.conformance.subjects import SUBJECTS
 from colofd.conformance.unknown_names import UnknownName
 from colofd.conformance.wire_check import check_wire
@@ -83,6 +85,8 @@ TROUBLE = (Outcome.VIOLATED, Outcome.ERRORED, Outcome.KNOWN_DEVIATION)
     type=click.Path(path_type=Path),
     help="Write a report, too: .html, .md or .json. Without --save, what is found is kept beside it.",
 )
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="Spread it over so many processes here (extra colofd[cluster]).")
+@click.option("--scheduler", metavar="ADDRESS", default="", help="Spread it over the workers of this scheduler of Dask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def check(
     subject: str,
@@ -95,6 +99,8 @@ def check(
     save: Path | None,
     schedule: Path | None,
     report: Path | None,
+    workers: int | None,
+    scheduler: str,
     as_json: bool,
 ) -> None:
     """Check whether a receiver obeys the spec.
@@ -119,26 +125,24 @@ def check(
         return
     is_qemu = subject.startswith(QEMU)
     is_foreign = subject.startswith(FOREIGN)
-    if subject not in SUBJECTS and not is_qemu and not is_foreign:
-        known = [*SUBJECTS, f"{QEMU}VERSION", f"{QEMU}PATH", "exec:COMMAND", "attach:ADDRESS"]
-        raise click.BadParameter(f"{subject!r} is no subject: give {', '.join(known)} or python:MODULE:FUNCTION", param_hint="SUBJECT")
-    if against is not None and against not in PROFILES_OF_QEMU:
-        raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
+    _require_names(subject, against)
     if report is not None:
         # An ending that is unknown is told before the work, not after it.
         writer_of(report)
         save = save or report.with_suffix(".found")
     try:
-        if vectors is not None:
-            _check_vectors(subject, vectors, against, only, report, as_json=as_json)
         if schedule is not None:
             _check_schedule(subject, schedule, as_json=as_json)
-        keeper = None if save is None else Keeper(subject, save, _show_progress)
-        run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
-        checked = run(subject, profile, seed, _show_progress, against, keeper)
+        with elsewhere(workers, scheduler) as spread:
+            if vectors is not None:
+                checked: CheckReport | VectorsReport = _check_vectors(subject, vectors, against, only, spread)
+            else:
+                keeper = None if save is None else Keeper(subject, save, _show_progress)
+                run = run_qemu_check if is_qemu else run_foreign_check if is_foreign else run_check
+                checked = run(subject, profile, seed, _show_progress, against, keeper, spread)
         if report is not None:
             _show_progress("report")
-            write_report(report, report_of_check(checked))
+            write_report(report, report_of(checked, vectors))
     except QemuUnavailable as error:
         _show_progress("")
         click.echo(f"colofd: {error}\nhint: `colofd qemu list` says which versions there are", err=True)
@@ -148,8 +152,20 @@ def check(
         sys.exit(2)
     finally:
         _show_progress("")
-    click.echo(msgspec.json.encode(checked) if as_json else "\n".join(check_text(checked)))
+    click.echo(msgspec.json.encode(checked) if as_json else "\n".join(_text(checked)))
     sys.exit(checked.exit_code)
+
+
+def _text(checked: CheckReport | VectorsReport) -> list[str]:
+    return vectors_text(checked) if isinstance(checked, VectorsReport) else check_text(checked)
+
+
+def _require_names(subject: str, against: str | None) -> None:
+    if subject not in SUBJECTS and not subject.startswith((QEMU, *FOREIGN)):
+        known = [*SUBJECTS, f"{QEMU}VERSION", f"{QEMU}PATH", "exec:COMMAND", "attach:ADDRESS"]
+        raise click.BadParameter(f"{subject!r} is no subject: give {', '.join(known)} or python:MODULE:FUNCTION", param_hint="SUBJECT")
+    if against is not None and against not in PROFILES_OF_QEMU:
+        raise UnknownName("profile", against, list(PROFILES_OF_QEMU))
 
 
 def _show_progress(what: str) -> None:
@@ -158,15 +174,10 @@ def _show_progress(what: str) -> None:
         click.echo(f"\r\x1b[K{what}", nl=False, err=True)
 
 
-def _check_vectors(subject: str, folder: Path, against: str | None, only: str, path: Path | None, *, as_json: bool) -> None:
+def _check_vectors(subject: str, folder: Path, against: str | None, only: str, spread: Spread | None) -> VectorsReport:
     number = f"qemu-{subject.removeprefix(QEMU)}"
     against = against or (number if number in PROFILES_OF_QEMU else STRICT)
-    report = check_vectors(subject, folder, against, only, _show_progress)
-    if path is not None:
-        write_report(path, report_of_vectors(report, folder))
-    _show_progress("")
-    click.echo(msgspec.json.encode(report) if as_json else "\n".join(vectors_text(report)))
-    sys.exit(report.exit_code)
+    return check_vectors(subject, folder, against, only, _show_progress, spread)
 
 
 def _check_schedule(subject: str, path: Path, *, as_json: bool) -> None:
@@ -183,7 +194,13 @@ def _check_schedule(subject: str, path: Path, *, as_json: bool) -> None:
 
 
 def run_qemu_check(
-    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+    subject: str,
+    profile: str,
+    seed: int,
+    progress: Callable[[str], None],
+    against: str | None = None,
+    keeper: Keeper | None = None,
+    spread: Spread | None = None,
 ) -> CheckReport:
     """Check a real QEMU, by default against the profile of its version. QemuUnavailable if it cannot be had."""
     # Only here, for the package qemu.qmp is an extra.
@@ -194,7 +211,13 @@ def run_qemu_check(
     number = ".".join(qemu.version.split(".")[:2])
     against = against or (f"qemu-{number}" if f"qemu-{number}" in PROFILES_OF_QEMU else STRICT)
     rules, schedules = check_black_box(
-        lambda options: QemuReceiver(qemu, options), against, PROFILES[profile].drawn, seed, progress, keeper
+        lambda options: QemuReceiver(qemu, options),
+        against,
+        PROFILES[profile].drawn,
+        seed,
+        progress,
+        keeper,
+        from_outside_on(spread, subject),
     )
     return CheckReport(
         subject=subject,
@@ -214,11 +237,17 @@ def run_qemu_check(
 
 
 def run_foreign_check(
-    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+    subject: str,
+    profile: str,
+    seed: int,
+    progress: Callable[[str], None],
+    against: str | None = None,
+    keeper: Keeper | None = None,
+    spread: Spread | None = None,
 ) -> CheckReport:
     """Check anybody's receiver. Diagnostic if it cannot be spoken to, SmokeFailure if nothing works."""
     against = against or STRICT
-    found = check_foreign(subject, profile, seed, against, progress, keeper)
+    found = check_foreign(subject, profile, seed, against, progress, keeper, from_outside_on(spread, subject))
     return CheckReport(
         subject=f"{subject} ({found.hello.name})",
         version=found.hello.version,
@@ -245,11 +274,17 @@ def _validate(subject: str) -> None:
 
 
 def run_check(
-    subject: str, profile: str, seed: int, progress: Callable[[str], None], against: str | None = None, keeper: Keeper | None = None
+    subject: str,
+    profile: str,
+    seed: int,
+    progress: Callable[[str], None],
+    against: str | None = None,
+    keeper: Keeper | None = None,
+    spread: Spread | None = None,
 ) -> CheckReport:
     """Run a whole check; a second process tries the wire cases and replays recordings meanwhile. SmokeFailure if nothing works."""
     against = against or STRICT
-    campaign = Campaign(SUBJECTS[subject], seed, progress, against=against)
+    campaign = Campaign(SUBJECTS[subject], seed, progress, against=against, spread=spread or alone)
     campaign.smoke()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         wire: Future[dict[str, Ruling]] = pool.submit(check_wire)
@@ -266,7 +301,8 @@ def run_check(
         rules |= with_kinds(further.result(), {CaseKind.FURTHER: further.result()})
         from_outside = 0
         if subject in FROM_OUTSIDE:
-            seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress, keeper)
+            there = from_outside_on(spread, subject)
+            seen, from_outside = check_black_box(FROM_OUTSIDE[subject], against, PROFILES[profile].drawn, seed, progress, keeper, there)
             # What holds from outside was seen better from within.
             rules |= {identifier: ruling for identifier, ruling in seen.items() if ruling.outcome in TROUBLE}
             rules = with_kinds(rules, {CaseKind.OUTSIDE: seen})

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from colofd.conformance.black_box import Version
 from colofd.conformance.black_box_built_in import BuiltInFromOutside
-from colofd.conformance.black_box_schedules import Make
-from colofd.conformance.check_black_box import version_of
+from colofd.conformance.check_black_box import MakeSubject, version_of
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.foreign import FOREIGN, opened
 from colofd.conformance.known_deviations import Known
@@ -28,12 +27,13 @@ def violation_of(subject: str, schedule: SavedSchedule) -> Violation | None:
             hint = f"give {', '.join(SUBJECTS)}"
             raise Diagnostic("schedule-within", "the schedule holds threads", f"those of {subject} cannot be held", hint)
         return put_within(SUBJECTS[subject], schedule, is_watched=True)
-    with _from_outside(subject) as (make, version):
+    with from_outside(subject) as (make, version):
         return put_outside(make, schedule, version)
 
 
 @contextlib.contextmanager
-def _from_outside(subject: str) -> Iterator[tuple[Make, Version | None]]:
+def from_outside(subject: str) -> Iterator[tuple[MakeSubject, Version | None]]:
+    """Give what makes receivers of a subject by its name on the command line, and what must be known of its version."""
     if subject.startswith(FOREIGN):
         with opened(subject) as (make, _hello):
             yield make, None

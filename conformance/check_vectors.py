@@ -3,9 +3,10 @@
 import itertools
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from colofd.conformance.check import SmokeFailure
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.known_deviations import Known, because
 from colofd.conformance.rulings import Outcome, Ruling
+from colofd.conformance.spread import Spread
 from colofd.conformance.vector_captures import FAMILY as CAPTURE
 from colofd.conformance.vector_captures import why_not_as_recorded
 from colofd.conformance.vector_format import Vector, index_of, slug
@@ -55,7 +57,9 @@ class VectorsReport(msgspec.Struct, frozen=True):
         return 0 if Outcome.HOLDS in outcomes and Outcome.ERRORED not in outcomes else 2
 
 
-def check_vectors(subject: str, folder: Path, against: str, only: str, progress: Callable[[str], None]) -> VectorsReport:
+def check_vectors(
+    subject: str, folder: Path, against: str, only: str, progress: Callable[[str], None], spread: Spread | None = None
+) -> VectorsReport:
     """Play the vectors of a folder on a subject, the smoke case first.
 
     Args:
@@ -64,6 +68,7 @@ def check_vectors(subject: str, folder: Path, against: str, only: str, progress:
         against: profile whose deviations are known, and not counted as violations.
         only: play those only whose id begins with this, with their twins; empty: all.
         progress: is told what is going on.
+        spread: runs pieces of it elsewhere; None: here.
 
     Raises SmokeFailure if the first valid stream is not received, Diagnostic if vectors cannot be read or the subject not be spoken to.
     """
@@ -73,7 +78,12 @@ def check_vectors(subject: str, folder: Path, against: str, only: str, progress:
         raise Diagnostic("vectors-missing", f"no vector has an id that begins with {only!r}", str(folder), "index.json lists the ids")
     with subject_for_vectors(subject, against) as opened:
         _smoke(folder, opened, progress)
-        played = list(_played(folder, opened, Known(against), lambda name: not only or name in wanted, progress))
+        pieces = _pieces(vector for vector in vectors_in(folder) if not only or vector.id in wanted)
+        here, there = partial(_rows, opened, Known(against)), partial(_rows_of, subject, against)
+        played = []
+        for some in map(here, pieces) if spread is None else spread(there, list(pieces)):
+            progress(some[-1][0].id)
+            played += some
     outcomes = {row.id: row.ruling.outcome for row, _ in played}
     rows = [_with_twin(row, vector_twin, outcomes) for row, vector_twin in played]
     words = ["colofd", "check", subject, "--vectors", str(folder), "--against", against, *(["--only", only] if only else [])]
@@ -100,16 +110,26 @@ def _smoke(folder: Path, opened: SubjectForVectors, progress: Callable[[str], No
             return
 
 
-def _played(
-    folder: Path, opened: SubjectForVectors, known: Known, is_wanted: Callable[[str], bool], progress: Callable[[str], None]
-) -> Iterator[tuple[VectorRow, str]]:
-    """Yield the row of each vector, and the id of its twin."""
-    vectors = (vector for vector in vectors_in(folder) if is_wanted(vector.id))
+def _pieces(vectors: Iterator[Vector]) -> Iterator[list[Vector]]:
+    """Yield vectors as pieces, each of which can be played by itself."""
+    while some := list(itertools.islice(vectors, _READ_AHEAD)):
+        yield some
+
+
+def _rows(opened: SubjectForVectors, known: Known, vectors: Sequence[Vector]) -> list[tuple[VectorRow, str]]:
+    """Return the row of each vector, and the id of its twin."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while some := list(itertools.islice(vectors, _READ_AHEAD)):
-            for vector, ruling in zip(some, pool.map(lambda vector: _ruling(vector, opened, known), some), strict=True):
-                progress(vector.id)
-                yield VectorRow(vector.id, vector.rules, ruling), "" if vector.verdict.is_accepted else vector.twin
+        rulings = pool.map(lambda vector: _ruling(vector, opened, known), vectors)
+        return [
+            (VectorRow(vector.id, vector.rules, ruling), "" if vector.verdict.is_accepted else vector.twin)
+            for vector, ruling in zip(vectors, rulings, strict=True)
+        ]
+
+
+def _rows_of(subject: str, against: str, vectors: Sequence[Vector]) -> list[tuple[VectorRow, str]]:
+    """Open a subject in another process, and play vectors on it."""
+    with subject_for_vectors(subject, against) as opened:
+        return _rows(opened, Known(against), vectors)
 
 
 def _ruling(vector: Vector, opened: SubjectForVectors, known: Known) -> Ruling:

@@ -17,7 +17,7 @@ from colofd.conformance.black_box import BlackBox
 from colofd.conformance.black_box_schedules import run_schedule
 from colofd.conformance.black_box_wire import State
 from colofd.conformance.check import PROFILES, SmokeFailure
-from colofd.conformance.check_black_box import SECONDS, Subject, check_black_box
+from colofd.conformance.check_black_box import SECONDS, RunPieces, Subject, check_black_box
 from colofd.conformance.counterexample import Keeper
 from colofd.conformance.diagnostic import Diagnostic
 from colofd.conformance.exec_subject import EXEC, AdapterPool
@@ -79,12 +79,21 @@ def run_conformance(
 
 
 def check_foreign(
-    subject: str, profile: str, seed: int, against: str, progress: Callable[[str], None], keeper: Keeper | None = None
+    subject: str,
+    profile: str,
+    seed: int,
+    against: str,
+    progress: Callable[[str], None],
+    keeper: Keeper | None = None,
+    run_pieces: RunPieces | None = None,
 ) -> ForeignReport:
-    """Check a receiver by its name on the command line. Diagnostic if it cannot be spoken to, SmokeFailure if nothing goes through."""
+    """Check a receiver by its name on the command line; `run_pieces` runs the pieces of it elsewhere.
+
+    Diagnostic if it cannot be spoken to, SmokeFailure if nothing goes through.
+    """
     with opened(subject) as (make, hello):
         smoke(make, progress)
-        rules, schedules = check_black_box(make, against, PROFILES[profile].drawn, seed, progress, keeper)
+        rules, schedules = check_black_box(make, against, PROFILES[profile].drawn, seed, progress, keeper, run_pieces)
         return ForeignReport(hello, rules, schedules)
 
 

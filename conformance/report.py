@@ -93,6 +93,13 @@ class Report(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
+def report_of(check: CheckReport | VectorsReport, vectors: Path | None) -> Report:
+    """Return the report of a check, by schedules or by the vectors of a folder."""
+    if isinstance(check, VectorsReport):
+        return report_of_vectors(check, vectors or Path())
+    return report_of_check(check)
+
+
 def report_of_check(check: CheckReport) -> Report:
     """Return the report of a check by schedules."""
     findings = [_finding(check, rule, ruling) for rule, ruling in check.rules.items() if ruling.outcome in _TROUBLE]
