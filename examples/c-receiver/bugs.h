@@ -32,7 +32,7 @@ enum bug {
     BUG_PAGES_OF_SYNC_DROPPED,       /* barrier.park */
     BUG_FLUSH_MISSING_ACCEPTED,      /* phase.complete */
     BUG_DEAD_CHANNEL_TELLS_NOBODY,   /* phase.give-up */
-    BUG_TRUNCATED_ACCEPTED,          /* receive.read-part */
+    BUG_TRUNCATED_ACCEPTED,          /* wire.truncated */
     BUG_FIRST_CONNECTION_IS_MAIN,    /* phase.start */
     BUG_CHANNEL_ID_ONE_TOO_FAR,      /* wire.hello.id */
     BUG_UUID_UNCHECKED,              /* wire.hello.uuid */
