@@ -136,6 +136,7 @@ def test_every_mistake_can_be_planted() -> None:
         *CHECKS,
         "wire.payload.corrupt",
         "wire.payload.short",
+        "wire.truncated",
         *(rule.id for rule in BOTH_SIDES.rules),
         *(clause.id for clause in BOTH_SIDES.clauses),
     }
