@@ -176,7 +176,9 @@ def test_the_command_writes_it_and_keeps_what_was_found_beside_it(monkeypatch: p
     """Given --report, when a check has ended, then the report is written, and what was found was kept beside it."""
     kept: list[Path] = []
 
-    def run_check(subject: str, _profile: str, seed: int, _progress: object, against: str | None, keeper: Keeper | None) -> CheckReport:
+    def run_check(
+        subject: str, _profile: str, seed: int, _progress: object, against: str | None, keeper: Keeper | None, _spread: object
+    ) -> CheckReport:
         assert keeper is not None
         kept.append(keeper.folder)
         rules = {WIRE: Ruling(Outcome.VIOLATED, f"{CASE}: accepted")}
