@@ -15,6 +15,8 @@ P = TypeVar("P")
 F = TypeVar("F")
 
 _CONNECT_SECONDS: Final = 10.0
+_PIECE_SECONDS: Final = 900.0
+"""How long what is next may take, with all that is before it on its worker."""
 
 
 @contextlib.contextmanager
@@ -40,10 +42,13 @@ def spread_over(workers: int | None, scheduler: str) -> Iterator[Spread]:
 
 
 def _on(client: Client, function: Callable[[P], F], pieces: Sequence[P]) -> Iterable[F]:
-    """Yield what comes of the pieces, in their order; what is not asked for any more is not run."""
+    """Yield what comes of the pieces, in their order; what is not asked for any more is not run. Diagnostic if the workers are silent."""
     futures = client.map(function, pieces, pure=False)
     try:
         for future in futures:
-            yield future.result()
+            yield future.result(_PIECE_SECONDS)
+    except TimeoutError as error:
+        hint = "look at the workers' output: each must be able to import colofd, and the subject"
+        raise Diagnostic("cluster-silent", "the workers do not answer", f"nothing within {_PIECE_SECONDS:g} s", hint) from error
     finally:
         client.cancel(futures)
