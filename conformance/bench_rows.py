@@ -172,8 +172,7 @@ def _codec(compression: Compression, mebibytes: int) -> Callable[[Workshop], tup
         bench = Bench(workshop, load)
         path, sizes = bench.payloads()
         command = ours("inflate", compression=compression, payloads=str(path), sizes=sizes)
-        # Who compresses sends over a network.
-        mine = received(bench, "ours", Setup("tcp"), PRECOPY, load.precopy_bytes)
+        mine = received(bench, "ours", Setup("unix"), PRECOPY, load.precopy_bytes)
         return lambda: _sample(workshop.output_of(command), load.precopy_bytes), mine
 
     return prepare

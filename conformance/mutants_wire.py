@@ -45,7 +45,7 @@ _CHECKS: Final = (
         "zstd.end-ignored",
         "bytes behind the end of a zstd frame are ignored",
         "impl/payload.py",
-        "        if 0 < read <= size and self._frame.ends_in(payload):\n",
+        "        if 0 < read <= size and self._frame.ends_in(content):\n",
         "        if False:\n",
         rule="wire.payload",
     ),

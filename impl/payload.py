@@ -18,7 +18,7 @@ RUN_OF_ONE_BYTE = 1
 class Inflater(Protocol):
     """One channel's stream of compressed packets."""
 
-    def inflate(self, payload: bytes, size: int) -> memoryview:
+    def inflate(self, payload: bytes | memoryview, size: int) -> memoryview:
         """Return the `size` bytes that a packet's payload must inflate to; they stand until the next one.
 
         Raises Rejected (PAYLOAD_CORRUPT, PAYLOAD_LENGTH), without channel and offset. Never makes more than size + 1 bytes.
@@ -31,7 +31,7 @@ class ZlibInflater:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
 
-    def inflate(self, payload: bytes, size: int) -> memoryview:
+    def inflate(self, payload: bytes | memoryview, size: int) -> memoryview:
         """See Inflater."""
         try:
             # One byte more than allowed: with exactly `size`, the flush marker would be left unread.
@@ -117,19 +117,19 @@ class ZstdInflater:
         self._frame = ZstdFrame()
         self._stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT).stream_reader(self._feed, read_across_frames=False)
 
-    def inflate(self, payload: bytes, size: int) -> memoryview:
+    def inflate(self, payload: bytes | memoryview, size: int) -> memoryview:
         """See Inflater."""
         if len(self._pages) <= size:
             self._pages = bytearray(size + 1)
         pages = memoryview(self._pages)[: size + 1]
-        self._feed.payload = payload
+        self._feed.payload = content = bytes(payload)
         try:
             read = self._stream.readinto1(pages)
         except _Nothing:
             read = 0
         except zstandard.ZstdError as error:
             raise Rejected(Reason.PAYLOAD_CORRUPT, read=error, expected="a zstd frame") from error
-        if 0 < read <= size and self._frame.ends_in(payload):
+        if 0 < read <= size and self._frame.ends_in(content):
             raise Rejected(Reason.PAYLOAD_CORRUPT, read="the end of the zstd frame", expected="a frame that goes on")
         _require_size(read, size)
         return pages[:size]
